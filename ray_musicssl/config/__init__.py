@@ -1,0 +1,1 @@
+"""Every configuration section as a frozen model, torch-free; loading, overrides and saving are in `loading`."""

@@ -1,0 +1,22 @@
+"""From audio files to shards."""
+
+from pydantic import Field
+
+from ray_musicssl.config.section import Section
+
+
+class PrepareConfig(Section):
+    """How files become clips, and clips become Parquet parts."""
+
+    clip_s: float = Field(default=30.0, gt=0, le=30)
+    """Longest clip. Source: Ma et al. 2023, 3.1 (30 s excerpts)."""
+    min_clip_s: float = Field(default=1.0, gt=0)
+    """A file or a file's tail shorter than this is not used."""
+    clips_per_row_group: int = Field(default=8, ge=1, le=64)
+    """Clips that are read together; 8 clips of 30 s are 7.7 MB."""
+    part_mb: float = Field(default=120.0, gt=0)
+    """Aimed size of one Parquet part; small collections get smaller parts, so that every worker has some."""
+    max_file_hours: float = Field(default=24.0, gt=0)
+    """A longer file is cut here (status partial)."""
+    decode_timeout_s: float = Field(default=600.0, gt=0)
+    """Decoding one file for longer than this is given up (status partial)."""

@@ -1,0 +1,71 @@
+"""Everything one pre-training run depends on."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ray_musicssl.config.audio import AudioConfig
+from ray_musicssl.config.clustering import ClusteringConfig
+from ray_musicssl.config.encoder import EncoderConfig
+from ray_musicssl.config.feature import FeatureConfig, MfccConfig
+from ray_musicssl.config.masking import MaskingConfig
+from ray_musicssl.config.objective import Music2VecConfig, MusicHubertConfig, ObjectiveConfig
+from ray_musicssl.config.optim import OptimConfig
+from ray_musicssl.config.scaling import ScalingConfig
+from ray_musicssl.config.section import Section
+from ray_musicssl.config.training import TrainingConfig
+
+
+class KmeansConfig(Section):
+    """Everything one codebook depends on, beside the audio."""
+
+    feature: FeatureConfig = MfccConfig()
+    clustering: ClusteringConfig = ClusteringConfig()
+
+
+class PretrainConfig(KmeansConfig):
+    """One run: its targets, encoder, objective and recipe."""
+
+    schema_version: Literal[1] = 1
+    preset: str = ""
+    """Name of the preset this started from."""
+    joint_features: tuple[FeatureConfig, ...] = ()
+    """Further target features; each gets its own labels and its own head, and their losses are added."""
+    objective: ObjectiveConfig = MusicHubertConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    masking: MaskingConfig = MaskingConfig()
+    audio: AudioConfig = AudioConfig()
+    optim: OptimConfig = OptimConfig()
+    training: TrainingConfig = TrainingConfig()
+    scaling: ScalingConfig = Field(default=ScalingConfig())
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the objective needs label shards."""
+        return isinstance(self.objective, MusicHubertConfig)
+
+    @property
+    def label_configs(self) -> tuple[KmeansConfig, ...]:
+        """One codebook's settings for each label set, in the order of the heads."""
+        if not self.uses_labels:
+            return ()
+        features = (self.feature, *self.joint_features)
+        return tuple(KmeansConfig(feature=feature, clustering=self.clustering) for feature in features)
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "PretrainConfig":
+        if self.masking.mask_length > self.audio.crop_frames:
+            raise ValueError(
+                f"masking.mask_length={self.masking.mask_length} frames is longer than a crop of "
+                f"audio.crop_s={self.audio.crop_s} s ({self.audio.crop_frames} frames)"
+            )
+        if isinstance(self.objective, Music2VecConfig) and self.objective.top_k > self.encoder.num_layers:
+            raise ValueError(
+                f"objective.top_k={self.objective.top_k} is above encoder.num_layers={self.encoder.num_layers}"
+            )
+        if self.scaling.num_workers > self.audio.num_micro_batches:
+            raise ValueError(
+                f"scaling.num_workers={self.scaling.num_workers} but a step has {self.audio.num_micro_batches} micro-batches; "
+                f"lower audio.micro_batch_s (now {self.audio.micro_batch_s}) or raise audio.batch_s"
+            )
+        return self

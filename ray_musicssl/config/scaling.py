@@ -1,0 +1,16 @@
+"""How many workers, and what each may use. Never changes what is learned."""
+
+from pydantic import Field
+
+from ray_musicssl.config.section import Section
+
+
+class ScalingConfig(Section):
+    """Workers of the training stage."""
+
+    num_workers: int = Field(default=8, ge=0)
+    """Data-parallel workers; 0 trains inside the calling process."""
+    use_gpu: bool = True
+    """One GPU a worker, nccl; false: CPU, gloo."""
+    threads_per_worker: int = Field(default=1, ge=1)
+    """Threads of one CPU worker's matrix products."""

@@ -1,0 +1,1 @@
+"""Presets: YAML files, each a base plus the few fields that differ."""

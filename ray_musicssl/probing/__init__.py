@@ -1,0 +1,1 @@
+"""Frozen features, the head that is fitted on them, and its scores."""

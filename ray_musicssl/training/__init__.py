@@ -1,0 +1,1 @@
+"""The sample plan, the optimiser step and checkpoints. No Ray here."""
