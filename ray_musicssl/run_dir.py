@@ -180,7 +180,9 @@ def locked(directory: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as error:
         owner = owner_path.read_text().strip() if owner_path.exists() else "another process"
-        raise EnvironmentFaultError(f"{directory} is in use by {owner}; wait for it or choose another directory") from error
+        raise EnvironmentFaultError(
+            f"{directory} is in use by {owner}; wait for it or choose another directory"
+        ) from error
     try:
         write_text(owner_path, f"process {os.getpid()} on {platform.node()}\n")
         yield

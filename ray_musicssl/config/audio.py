@@ -47,5 +47,7 @@ class AudioConfig(Section):
     @model_validator(mode="after")
     def _crop_gives_frames(self) -> "AudioConfig":
         if self.crop_frames < 2:
-            raise ValueError(f"crop_s={self.crop_s} gives {self.crop_frames} encoder frames; at least 2 (0.045 s) are needed")
+            raise ValueError(
+                f"crop_s={self.crop_s} gives {self.crop_frames} encoder frames; at least 2 (0.045 s) are needed"
+            )
         return self

@@ -1,1 +1,23 @@
-"""The stages, on Ray. Only this package imports ray."""
+"""The stages, on Ray. Only this package imports ray.
+
+Ray reads its environment when it is first imported, so the defaults below are set before any module here imports it;
+a variable that is already set wins.
+"""
+
+import os
+
+_DEFAULTS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # without this every print of a worker appears twice
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # it logs errors on machines that are never preempted
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+for _name, _value in _DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+if "RAY_ADDRESS" not in os.environ:
+    # A cluster of this machine only: every socket listens on the loopback interface.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

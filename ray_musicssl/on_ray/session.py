@@ -1,0 +1,112 @@
+"""One way to reach a cluster, and one way to run many tasks on it.
+
+Conventions:
+    `RAY_ADDRESS` names a running cluster (a job has it set); without it a private one is started on this machine, bound to
+    the loopback interface, with a token only its owner can read. It ends with the process.
+"""
+
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import ray
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+OBJECT_STORE_FRACTION = 0.2
+OBJECT_STORE_MOST_BYTES = 2 << 30
+OBJECT_STORE_LEAST_BYTES = 100 << 20
+TASK_RETRIES = 3
+
+
+@contextmanager
+def session(*, num_cpus: int | None = None) -> Iterator[None]:
+    """Be connected to Ray while the block runs; a cluster that this call started ends with it.
+
+    Args:
+        num_cpus: logical CPUs of a cluster started here; the machine's cores by default. Ignored on a running cluster.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    connect(num_cpus=num_cpus)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def connect(*, num_cpus: int | None = None) -> None:
+    """Connect to the cluster that `RAY_ADDRESS` names, or start a private one."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if "RAY_ADDRESS" not in os.environ:
+        _private_token()
+        options |= {
+            "num_cpus": num_cpus or os.cpu_count() or 1,
+            "include_dashboard": False,
+            "object_store_memory": _object_store_bytes(),
+        }
+    options["runtime_env"] = {"worker_process_setup_hook": _quiet_worker}
+    ray.init(**options)
+    _quiet_worker()
+
+
+def _quiet_worker() -> None:
+    """Keep a process's log to what concerns the user; runs first in every worker."""
+    for name in (
+        "ray.data",
+        "ray.train",
+        "ray.train.v2._internal.execution.controller.placement_group_cleaner",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _private_token() -> None:
+    """Have a token file that only its owner can read, before Ray makes one with wider rights."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    elif path.stat().st_uid == os.getuid() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        path.chmod(0o600)
+
+
+def _object_store_bytes() -> int:
+    memory = int(psutil.virtual_memory().available * OBJECT_STORE_FRACTION)
+    return max(OBJECT_STORE_LEAST_BYTES, min(OBJECT_STORE_MOST_BYTES, memory))
+
+
+def run_tasks(
+    function: Callable[[ItemT], ResultT],
+    items: Sequence[ItemT],
+    *,
+    num_cpus: float = 1,
+    num_gpus: float = 0,
+) -> Iterator[tuple[int, ResultT]]:
+    """Run `function` on each item as a Ray task and give `(index, result)` as they end, in any order.
+
+    A task lost with its worker is tried again; one that raises raises here. Only a few more tasks than the cluster has room
+    for are in flight, so a million items cost nothing to begin.
+    """
+    remote = ray.remote(function).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=TASK_RETRIES)
+    room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.1)))
+    pending: dict[ray.ObjectRef, int] = {}
+    queue = iter(enumerate(items))
+    while True:
+        while len(pending) < room and (entry := next(queue, None)) is not None:
+            pending[remote.remote(entry[1])] = entry[0]
+        if not pending:
+            return
+        ready, _ = ray.wait(list(pending), num_returns=1)
+        yield pending.pop(ready[0]), ray.get(ready[0])

@@ -1,0 +1,118 @@
+"""What every downstream task gives: examples with answers and splits, and a score.
+
+Conventions:
+    An example is one stretch of one file; examples with the same `track` are one song, scored together.
+    Splits are `train`, `valid`, `test`. Scores lie in [0, 1] (R2 and key scores included) and are shown times 100.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from ray_musicssl.registry import Registry
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+TaskKind = Literal["multiclass", "multilabel", "regression", "beats"]
+
+# In the order of the paper's Table 1.
+TASKS = Registry(
+    "task",
+    {
+        "giantsteps_key": "ray_musicssl.tasks.giantsteps:GiantStepsKey",
+        "gtzan_genre": "ray_musicssl.tasks.gtzan:GtzanGenre",
+        "nsynth_pitch": "ray_musicssl.tasks.nsynth:NsynthPitch",
+        "gtzan_rhythm": "ray_musicssl.tasks.gtzan:GtzanRhythm",
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One stretch of audio and its answer."""
+
+    id: str  # unique in the task
+    track: str  # the song it belongs to
+    path: Path
+    split: Split
+    target: Any  # class index | multi-hot list | list of numbers | beat times in seconds, by the task's kind
+    offset_s: float = 0.0
+    duration_s: float | None = None  # None: to the end of the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """An item that cannot be used."""
+
+    id: str
+    split: str
+    path: str
+    reason: Literal["missing", "empty", "undecodable", "too_short", "no_label", "bad_row"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """What a reader found under a data folder."""
+
+    examples: Sequence[Example]  # sorted by id
+    skipped: Sequence[Skipped]
+    expected: Mapping[Split, int]  # tracks (or notes) that the annotations promise, by split
+
+    def split(self, split: Split) -> list[Example]:
+        """The examples of one split, in order."""
+        return [example for example in self.examples if example.split == split]
+
+    def reasons(self) -> dict[str, int]:
+        """How many items are left out, by reason."""
+        return dict(Counter(item.reason for item in self.skipped))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a probe says about the examples of one split, in their order."""
+
+    examples: Sequence[Example]
+    outputs: Sequence[Float32[np.ndarray, "..."]]  # logits [classes], values [numbers], or beat activations [frames]
+    frame_rate: float = 50.0  # of beat activations
+
+
+class Task(Protocol):
+    """A downstream task."""
+
+    name: str
+    dataset: str
+    kind: TaskKind
+    metrics: tuple[str, ...]  # the first one is the headline and the validation monitor
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the probe's last layer."""
+        ...
+
+    def read(self, data_dir: Path) -> TaskData:
+        """Find the data set at `data_dir` or one level below.
+
+        Raises:
+            DataError: if it is not there; the message says what was expected where.
+        """
+        ...
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """Every metric of `metrics` for one split."""
+        ...
+
+
+@dataclass
+class SkipList:
+    """Collects what a reader leaves out."""
+
+    items: list[Skipped] = field(default_factory=list)
+
+    def add(self, *, id: str, split: str, path: Path, reason: Any) -> None:  # noqa: A002  (the data sets' own word)
+        """Note one item."""
+        self.items.append(Skipped(id=id, split=split, path=str(path), reason=reason))
