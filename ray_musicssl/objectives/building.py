@@ -1,0 +1,34 @@
+"""From a run's configuration to its objective with fresh weights."""
+
+from collections.abc import Sequence
+
+import torch
+
+from ray_musicssl.config.objective import MusicHubertConfig
+from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.models.encoder import MusicEncoder
+from ray_musicssl.objectives.base import OBJECTIVES, Objective
+from ray_musicssl.randomness import key
+
+
+def build_encoder(config: PretrainConfig, *, seed: int | None = None) -> MusicEncoder:
+    """An untrained encoder; equal seeds (by default the run's) give equal weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(config.training.seed if seed is None else seed, "start weights") >> 1)
+        return MusicEncoder(config.encoder)
+
+
+def build_objective(config: PretrainConfig, num_labels: Sequence[int]) -> Objective:
+    """The run's objective around its untrained encoder.
+
+    Args:
+        config: the run.
+        num_labels: classes of each label set, for objectives that use labels.
+    """
+    encoder = build_encoder(config)
+    objective_class = OBJECTIVES.load(config.objective.name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(config.training.seed, "start heads") >> 1)
+        if isinstance(config.objective, MusicHubertConfig):
+            return objective_class(encoder, config.objective, num_labels)
+        return objective_class(encoder, config.objective, config.training.max_steps)

@@ -1,0 +1,156 @@
+"""Checkpoints: a directory of safetensors and JSON that proves itself.
+
+Conventions:
+    `model.safetensors` holds the objective (encoder, heads, teacher), `optimizer.safetensors` AdamW's moments by parameter
+    name, `config.yaml` the run, `state.json` where it stood. `manifest.json` is written last and lists size and SHA-256 of
+    every other file: a directory that does not match it is not a checkpoint. There is no pickle.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ray_musicssl.config.loading import read_config, save_config
+from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.errors import DataError
+from ray_musicssl.objectives.base import Objective
+from ray_musicssl.run_dir import read_json, sha256_file, versions, write_json
+from ray_musicssl.training.step import Stepper
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_MODEL, _OPTIMIZER, _STATE, _CONFIG = "model.safetensors", "optimizer.safetensors", "state.json", "config.yaml"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint directory."""
+
+    path: Path
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """`step` (optimiser steps taken), `provenance` and `versions`."""
+        return read_json(self.path / _STATE)
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps taken."""
+        return self.state["step"]
+
+    @property
+    def config(self) -> PretrainConfig:
+        """The run it belongs to."""
+        return read_config(PretrainConfig, self.path / _CONFIG)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the model file."""
+        return read_json(self.path / MANIFEST)[_MODEL]["sha256"]
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """The objective's tensors by name."""
+        return load_file(self.path / _MODEL)
+
+
+def write_checkpoint(
+    directory: Path, stepper: Stepper, *, step: int, config: PretrainConfig, provenance: Mapping[str, Any]
+) -> None:
+    """Write a whole checkpoint into an empty directory.
+
+    Args:
+        directory: where; it is made.
+        stepper: the weights and optimiser after `step` steps.
+        step: optimiser steps taken.
+        config: the run.
+        provenance: hashes of what it was trained on.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in stepper.objective.state_dict().items()}
+    save_file(tensors, directory / _MODEL)
+    save_file(_optimizer_tensors(stepper), directory / _OPTIMIZER)
+    save_config(config, directory / _CONFIG)
+    write_json(directory / _STATE, {"step": step, "provenance": dict(provenance), "versions": versions()})
+    files = sorted(path for path in directory.iterdir() if path.is_file() and path.name != MANIFEST)
+    manifest = {path.name: {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in files}
+    write_json(directory / MANIFEST, manifest)
+
+
+def restore(checkpoint: Checkpoint, stepper: Stepper) -> None:
+    """Put weights and optimiser back as they were.
+
+    Raises:
+        DataError: if the checkpoint's tensors do not fit the run's objective.
+    """
+    load_model(checkpoint, stepper.objective)
+    moments = load_file(checkpoint.path / _OPTIMIZER)
+    steps = moments.pop("step")
+    for name, parameter in _trained(stepper.objective):
+        if f"exp_avg.{name}" in moments:
+            stepper.optimizer.state[parameter] = {
+                "step": steps.clone(),
+                **{moment: moments[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS},
+            }
+
+
+def load_model(checkpoint: Checkpoint, objective: Objective) -> None:
+    """Put the weights back.
+
+    Raises:
+        DataError: if the checkpoint's tensors do not fit.
+    """
+    try:
+        objective.load_state_dict(checkpoint.model_tensors())
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(f"{checkpoint.path} does not fit this run's objective: {error}") from error
+
+
+def open_checkpoint(directory: Path) -> Checkpoint:
+    """Verify a checkpoint, byte for byte.
+
+    Raises:
+        DataError: naming the first file that is missing or differs from the manifest.
+    """
+    manifest_path = directory / MANIFEST
+    if not manifest_path.exists():
+        raise DataError(f"{directory} is no whole checkpoint: {MANIFEST} is missing")
+    for name, expected in read_json(manifest_path).items():
+        path = directory / name
+        if not path.exists():
+            raise DataError(f"{directory} is no whole checkpoint: {name} is missing")
+        if path.stat().st_size != expected["size"] or sha256_file(path) != expected["sha256"]:
+            raise DataError(f"{path} is damaged: it differs from the size and SHA-256 in {MANIFEST}")
+    return Checkpoint(directory)
+
+
+def newest_checkpoint(checkpoints_dir: Path) -> Checkpoint | None:
+    """The newest checkpoint that verifies, or None; damaged ones are passed over with a warning."""
+    for directory in sorted(checkpoints_dir.glob("step-*"), reverse=True):
+        try:
+            return open_checkpoint(directory)
+        except (DataError, ValueError) as error:
+            logger.warning("passing over a checkpoint: %s", error)
+    return None
+
+
+def _trained(objective: Objective) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
+
+
+def _optimizer_tensors(stepper: Stepper) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {"step": torch.zeros(())}
+    for name, parameter in _trained(stepper.objective):
+        state = stepper.optimizer.state.get(parameter)
+        if state:
+            tensors["step"] = state["step"].detach().cpu().float()
+            tensors |= {f"{moment}.{name}": state[moment].detach().contiguous() for moment in _MOMENTS}
+    return tensors

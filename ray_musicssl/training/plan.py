@@ -1,0 +1,134 @@
+"""The order in which clips are used: computed, never stored.
+
+Conventions:
+    Position k of the endless stream is crop k % N of epoch k // N, where N counts the clips that are long enough. An epoch
+    is a random order of row groups, cut into windows of a few, with the rows of a window shuffled: a pure function of
+    (seed, manifest). Step s uses positions [s * B, (s + 1) * B); micro-batch g of a step is a fixed slice of them, computed
+    by worker g % W. So nothing is dropped or repeated, a resume is one number, and W may change between resumes.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64, UInt64
+
+from ray_musicssl.audio.frames import samples_to_seconds
+from ray_musicssl.config.audio import AudioConfig
+from ray_musicssl.errors import DataError
+from ray_musicssl.randomness import key, mix, permutation
+
+WINDOW_ROW_GROUPS = 8  # rows are shuffled among these; a batch reads few row groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanEntries:
+    """A stretch of the stream, one element a position."""
+
+    position: Int64[np.ndarray, " n"]
+    epoch: Int64[np.ndarray, " n"]
+    clip: Int64[np.ndarray, " n"]  # row of the manifest
+    crop_seed: UInt64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLayout:
+    """How the positions of a step fall into micro-batches, and these to workers."""
+
+    batch_clips: int
+    micro_batch_clips: int
+    num_workers: int
+
+    @classmethod
+    def of(cls, audio: AudioConfig, num_workers: int) -> "StepLayout":
+        """The layout for a run's audio settings."""
+        return cls(
+            batch_clips=audio.batch_clips,
+            micro_batch_clips=audio.micro_batch_clips,
+            num_workers=max(1, num_workers),
+        )
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches in one step, over all workers."""
+        return -(-self.batch_clips // self.micro_batch_clips)
+
+    def micro_batches(self, step: int, rank: int) -> list[range]:
+        """The positions of each micro-batch that worker `rank` computes in `step`, in order."""
+        first, stop = step * self.batch_clips, (step + 1) * self.batch_clips
+        starts = range(first, stop, self.micro_batch_clips)
+        return [range(a, min(a + self.micro_batch_clips, stop)) for a in starts[rank :: self.num_workers]]
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    order: Int64[np.ndarray, " groups"]
+    window_ends: Int64[np.ndarray, " windows"]  # clips up to the end of each window
+
+
+class SamplePlan:
+    """The stream of crops over a manifest."""
+
+    def __init__(self, manifest: pa.Table, *, crop_samples: int, seed: int) -> None:
+        """Look at the manifest once.
+
+        Args:
+            manifest: clips in (part, row group, row) order; only their place and length are read.
+            crop_samples: clips shorter than this are left out.
+            seed: the run's seed.
+
+        Raises:
+            DataError: if no clip is long enough.
+        """
+        num_samples = manifest["num_samples"].to_numpy()
+        group = manifest["part"].to_numpy().astype(np.int64) << 32 | manifest["row_group"].to_numpy()
+        long_enough = num_samples >= crop_samples
+        self.seed = seed
+        self._clips = np.flatnonzero(long_enough)
+        self.num_clips = len(self._clips)
+        self.left_out_clips = len(num_samples) - self.num_clips
+        self.left_out_s = samples_to_seconds(int(num_samples[~long_enough].sum()))
+        if not self.num_clips:
+            longest = samples_to_seconds(int(num_samples.max(initial=0)))
+            raise DataError(
+                f"no clip is as long as a crop of {samples_to_seconds(crop_samples)} s (the longest has {longest} s); "
+                f"lower audio.crop_s"
+            )
+        starts = np.flatnonzero(np.diff(group[self._clips], prepend=-1))
+        self._group_starts = np.append(starts, self.num_clips)
+        self._epoch = lru_cache(maxsize=2)(self._compute_epoch)
+        self._window = lru_cache(maxsize=4)(self._compute_window)
+
+    def entries(self, start: int, stop: int) -> PlanEntries:
+        """The stream's positions from `start` up to, not including, `stop`."""
+        clips = np.empty(stop - start, np.int64)
+        position = start
+        while position < stop:
+            epoch, offset = divmod(position, self.num_clips)
+            window_ends = self._epoch(epoch).window_ends
+            window = int(np.searchsorted(window_ends, offset, side="right"))
+            rows = self._window(epoch, window)
+            inside = offset - (int(window_ends[window - 1]) if window else 0)
+            taken = rows[inside : inside + stop - position]
+            clips[position - start : position - start + len(taken)] = taken
+            position += len(taken)
+        positions = np.arange(start, stop, dtype=np.int64)
+        return PlanEntries(
+            position=positions,
+            epoch=positions // self.num_clips,
+            clip=clips,
+            crop_seed=mix(positions.astype(np.uint64), key(self.seed, "crop")),
+        )
+
+    def _compute_epoch(self, epoch: int) -> _Epoch:
+        num_groups = len(self._group_starts) - 1
+        order = permutation(num_groups, self.seed, "row groups", epoch)
+        ends = np.cumsum(np.diff(self._group_starts)[order])
+        last = np.append(np.arange(WINDOW_ROW_GROUPS, num_groups, WINDOW_ROW_GROUPS), num_groups) - 1
+        return _Epoch(order, ends[last])
+
+    def _compute_window(self, epoch: int, window: int) -> Int64[np.ndarray, " n"]:
+        groups = self._epoch(epoch).order[window * WINDOW_ROW_GROUPS : (window + 1) * WINDOW_ROW_GROUPS]
+        rows = np.concatenate([np.arange(int(self._group_starts[g]), int(self._group_starts[g + 1])) for g in groups])
+        return self._clips[rows[permutation(len(rows), self.seed, "rows", epoch, window)]]

@@ -1,0 +1,100 @@
+"""What makes a run that run: its fingerprint, and refusing to mix two runs in one directory."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray_musicssl.clustering.label_set import LabelSet
+from ray_musicssl.config.loading import read_run_config, save_config
+from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.errors import ConfigError, DataError, ResumeRefusedError
+from ray_musicssl.run_dir import RunDir, hash_of, read_json, write_json
+from ray_musicssl.training.checkpoint import MANIFEST
+
+REMEDY = "use another --run-dir, or --fresh to train again from the start"
+_OUR_FILES = ("config.yaml", "started.json", "metrics.jsonl", "done-pretrain.json", "failed.json")
+_BOOKKEEPING = ("checkpoint_every_steps", "keep_checkpoints", "log_every_steps", "max_failures")
+
+
+def run_fingerprint(config: PretrainConfig, provenance: Mapping[str, Any]) -> str:
+    """The hash of what a run's weights depend on; workers, logging and names do not count."""
+    values = config.model_dump(mode="json", exclude={"scaling", "preset"})
+    for name in _BOOKKEEPING:
+        values["training"].pop(name)
+    return hash_of({"config": values, "provenance": dict(provenance)})
+
+
+def check_labels(config: PretrainConfig, labels: Sequence[LabelSet]) -> None:
+    """Check that a run has the label sets it needs, in the order of its heads.
+
+    Raises:
+        ConfigError: if there are too few or too many.
+        DataError: if one labels another feature than the run's.
+    """
+    wanted = config.label_configs
+    if len(labels) != len(wanted):
+        names = ", ".join(kmeans.feature.name for kmeans in wanted) or "none"
+        raise ConfigError(
+            f"{config.objective.name} needs {len(wanted)} label set(s) (features: {names}) but got {len(labels)}; "
+            f"run `musicssl kmeans` and `musicssl label`, or name them with --labels"
+        )
+    for kmeans, label_set in zip(wanted, labels, strict=True):
+        if label_set.feature != kmeans.feature:
+            raise DataError(
+                f"{label_set.path} labels the feature {label_set.feature} but this run's feature is {kmeans.feature}; "
+                f"choose other labels or set feature.name and its settings to match"
+            )
+
+
+def claim(run_dir: RunDir, config: PretrainConfig, provenance: Mapping[str, Any]) -> str:
+    """Make `run_dir` this run's, or find that it already is; give the run's fingerprint.
+
+    Raises:
+        ResumeRefusedError: if it belongs to another run; the message names the settings and inputs that differ.
+    """
+    fingerprint = run_fingerprint(config, provenance)
+    started_path = run_dir.path / "started.json"
+    if started_path.exists():
+        started = read_json(started_path)
+        if started["fingerprint"] != fingerprint:
+            changed = _changes(read_run_config(run_dir.path), config)
+            changed += [
+                f"{name} (other data)" for name, value in provenance.items() if started["provenance"][name] != value
+            ]
+            raise ResumeRefusedError(
+                f"{run_dir.path} holds a run that differs in {', '.join(changed) or 'its inputs'}; {REMEDY}"
+            )
+    save_config(config, run_dir.config_path)
+    write_json(started_path, {"fingerprint": fingerprint, "provenance": dict(provenance)})
+    return fingerprint
+
+
+def remove_run(run_dir: RunDir) -> None:
+    """Remove what a run left, and nothing else."""
+    for directory in (run_dir.checkpoints_dir, run_dir.tensorboard_dir):
+        shutil.rmtree(directory, ignore_errors=True)
+    for name in _OUR_FILES:
+        (run_dir.path / name).unlink(missing_ok=True)
+
+
+def remove_torn_checkpoints(run_dir: RunDir) -> None:
+    """Remove what a killed run left half-copied, so that nothing of it mixes with a later checkpoint of that name."""
+    for directory in run_dir.checkpoints_dir.glob("step-*"):
+        if not (directory / MANIFEST).exists():
+            shutil.rmtree(directory)
+    for directory in run_dir.path.glob(".checkpoint-*"):
+        shutil.rmtree(directory)
+
+
+def _changes(old: PretrainConfig, new: PretrainConfig) -> list[str]:
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    changed = []
+    for section in after:
+        if section in {"scaling", "preset"} or before[section] == after[section]:
+            continue
+        if isinstance(after[section], dict):
+            keys = [key for key in after[section] if before[section].get(key) != after[section][key]]
+            changed += [f"{section}.{key} ({before[section].get(key)} -> {after[section][key]})" for key in keys]
+        else:
+            changed.append(section)
+    return changed
