@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ray_musicssl.config.section import Section
+
+HIGHEST_MIDI = 118  # 7459 Hz; the band of 119 would reach beyond half the sample rate
 
 
 class MfccConfig(Section):
@@ -25,6 +27,16 @@ class SemitoneConfig(Section):
     """Number of bands, one a semitone."""
     window_s: float = Field(default=0.256, ge=0.064, le=1.024)
     """Length of the analysis window; longer tells low notes apart, shorter keeps onsets sharp."""
+
+    @model_validator(mode="after")
+    def _bands_are_audible(self) -> "SemitoneConfig":
+        highest = self.lowest_midi + self.num_semitones - 1
+        if highest > HIGHEST_MIDI:
+            raise ValueError(
+                f"lowest_midi={self.lowest_midi} and num_semitones={self.num_semitones} reach MIDI note {highest}; "
+                f"{HIGHEST_MIDI} is the last below 8 kHz"
+            )
+        return self
 
 
 FeatureConfig = Annotated[MfccConfig | SemitoneConfig, Field(discriminator="name")]

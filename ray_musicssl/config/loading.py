@@ -40,6 +40,11 @@ def preset_delta(name: str) -> dict[str, Any]:
     return yaml.safe_load((_PRESETS / f"{name}.yaml").read_text())
 
 
+def describe_presets() -> list[dict[str, str]]:
+    """Name and one sentence of every preset."""
+    return [{"name": name, "about": preset_delta(name).get("about", "")} for name in preset_names()]
+
+
 def preset_values(name: str) -> dict[str, Any]:
     """A preset's values with those of its bases under them."""
     delta = preset_delta(name)

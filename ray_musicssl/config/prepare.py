@@ -1,6 +1,6 @@
 """From audio files to shards."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ray_musicssl.config.section import Section
 
@@ -20,3 +20,9 @@ class PrepareConfig(Section):
     """A longer file is cut here (status partial)."""
     decode_timeout_s: float = Field(default=600.0, gt=0)
     """Decoding one file for longer than this is given up (status partial)."""
+
+    @model_validator(mode="after")
+    def _shortest_clip_fits(self) -> "PrepareConfig":
+        if self.min_clip_s > self.clip_s:
+            raise ValueError(f"min_clip_s={self.min_clip_s} is above clip_s={self.clip_s}; no clip could be kept")
+        return self

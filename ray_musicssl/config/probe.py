@@ -1,7 +1,5 @@
 """The probe: a small head on frozen features."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from ray_musicssl.config.section import Section
@@ -25,8 +23,12 @@ class ProbeConfig(Section):
     """Epochs without a better validation score before the rate is halved."""
     standardize: bool = True
     """Scale every input dimension by the training set's mean and spread."""
-    pooling: Literal["embedding", "output"] = "embedding"
-    """Where a track's windows are averaged at test time, for tasks that leave the choice open."""
+    crop_s: float = Field(default=10.0, ge=1)
+    """Beats: seconds of a training track seen in one epoch, cut at random. Source: MARBLE."""
+    beat_batch_size: int = Field(default=8, ge=1)
+    """Beats: crops in one step. Each is hundreds of frames, so fewer do, and an epoch has more steps."""
+    beat_max_epochs: int = Field(default=12, ge=1)
+    """Beats: at most so many epochs; with 443 tracks 12 are as many steps as 95 epochs of batches of 64."""
     num_seeds: int = Field(default=3, ge=1)
     """Fits with different seeds; the score is their mean and standard deviation."""
     seed: int = Field(default=1234, ge=0)

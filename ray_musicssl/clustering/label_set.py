@@ -1,0 +1,87 @@
+"""Finding a finished set of labels and checking that it belongs to the shards it lies beside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray_musicssl.audio.shard import Shards, part_name
+from ray_musicssl.clustering.codebook import read_feature
+from ray_musicssl.config.feature import FeatureConfig
+from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.run_dir import done_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSet:
+    """Labels of every clip of some shards: `path/part-00000.parquet`, ... with the rows of the audio parts."""
+
+    path: Path
+    codebook_hash: str
+    num_clusters: int  # labels lie in [0, num_clusters)
+    frame_rate: float  # labels a second
+    entropy_nats: float  # of the labels; the loss of a model that learned nothing
+    feature: FeatureConfig
+
+    def part_path(self, part: int) -> Path:
+        """The Parquet file of a part."""
+        return self.path / part_name(part)
+
+
+def open_labels(shards: Shards, path: Path | None = None) -> LabelSet:
+    """Open the labels at `path`, or the only ones there are.
+
+    Args:
+        shards: the clips that the labels must belong to.
+        path: a directory that `musicssl label` has finished; None for the only one under the shards.
+
+    Raises:
+        ConfigError: if `path` is None and there are several sets.
+        DataError: if there is no finished set, or it was made from other shards.
+    """
+    directory = path if path is not None else _only_set(shards)
+    facts = done_facts(directory, "label")
+    if facts is None:
+        raise DataError(
+            f"{directory} holds no finished labels; run `musicssl label --shards {shards.path} --codebook CODEBOOK`"
+        )
+    if facts["shards"] != shards.content_hash:
+        raise DataError(
+            f"the labels at {directory} were made from shards {facts['shards']}, but {shards.path} holds shards "
+            f"{shards.content_hash}; run `musicssl label` on these shards"
+        )
+    missing = [part for part in shards.parts() if not (directory / part_name(part)).exists()]
+    if missing:
+        raise DataError(
+            f"the labels at {directory} lack {part_name(missing[0])} ({len(missing)} parts in all are missing); "
+            f"delete the directory and run `musicssl label` again"
+        )
+    return _from_facts(directory, facts)
+
+
+def _only_set(shards: Shards) -> Path:
+    found = sorted(marker.parent for marker in shards.labels_dir.glob("*/done-label.json"))
+    if not found:
+        raise DataError(
+            f"no labels under {shards.labels_dir}; run `musicssl label --shards {shards.path} --codebook CODEBOOK`"
+        )
+    if len(found) > 1:
+        listing = ", ".join(f"{directory} ({_described(directory)})" for directory in found)
+        raise ConfigError(f"{len(found)} sets of labels belong to {shards.path}; choose one with `--labels`: {listing}")
+    return found[0]
+
+
+def _described(directory: Path) -> str:
+    facts = done_facts(directory, "label") or {}
+    return f"{facts['feature']['name']}, k={facts['num_clusters']}"
+
+
+def _from_facts(directory: Path, facts: Mapping[str, Any]) -> LabelSet:
+    return LabelSet(
+        path=directory,
+        codebook_hash=facts["codebook_hash"],
+        num_clusters=facts["num_clusters"],
+        frame_rate=facts["frame_rate"],
+        entropy_nats=facts["entropy_nats"],
+        feature=read_feature(facts["feature"]),
+    )

@@ -1,0 +1,57 @@
+"""What a target feature is, and the table of those there are.
+
+Conventions:
+    A feature turns a waveform in [-1, 1] at 16 kHz into frames on its own `grid`; nothing in it is learned or random.
+    Arrays that k-means sees are float32, one row a frame.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int16
+from torch import Tensor
+
+from ray_musicssl.audio.frames import FrameGrid
+from ray_musicssl.audio.shard import FULL_SCALE
+from ray_musicssl.config.feature import FeatureConfig
+from ray_musicssl.registry import Registry
+
+FEATURES = Registry(
+    "target feature",
+    {
+        "mfcc": "ray_musicssl.features.mfcc:Mfcc",
+        "semitone": "ray_musicssl.features.semitone:Semitone",
+    },
+)
+
+
+@runtime_checkable
+class TargetFeature(Protocol):
+    """Frames for k-means to cluster. A class in `FEATURES` also has `from_config(section) -> TargetFeature`."""
+
+    name: str
+    dim: int
+    grid: FrameGrid
+
+    def __call__(self, waveform: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames dim"]:
+        """Frames of one waveform or of a batch; no frames if it is shorter than the grid's receptive field."""
+        ...
+
+
+def make_feature(config: FeatureConfig) -> TargetFeature:
+    """The feature that a config section describes.
+
+    Raises:
+        ConfigError: if its name is not in `FEATURES`.
+    """
+    return FEATURES.load(config.name).from_config(config)
+
+
+def clip_frames(feature: TargetFeature, pcm: Int16[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames dim"]:
+    """The frames of one stored clip.
+
+    Clips go through one at a time, so that the bits of a frame never depend on which clips it was read with.
+    """
+    waveform = torch.from_numpy(pcm.astype(np.float32) / np.float32(FULL_SCALE))
+    return feature(waveform).numpy()

@@ -1,0 +1,71 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ray_musicssl.audio.shard import MANIFEST_SCHEMA, Shards, part_name
+from ray_musicssl.clustering.label_set import open_labels
+from ray_musicssl.config.feature import MfccConfig
+from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.run_dir import mark_done
+
+
+@pytest.fixture
+def shards(tmp_path):
+    rows = [{"clip_id": "a", "track_id": "a", "offset_s": 0.0, "num_samples": 1, "part": 0, "row_group": 0, "row": 0}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), tmp_path / "manifest.parquet")
+    return Shards(tmp_path, content_hash="these", num_clips=1, seconds=1.0)
+
+
+def finish(shards, name, made_from="these", *, with_part=True):
+    directory = shards.labels_dir / name
+    directory.mkdir(parents=True)
+    if with_part:
+        (directory / part_name(0)).touch()
+    facts = {
+        "shards": made_from,
+        "codebook_hash": name,
+        "num_clusters": 100,
+        "frame_rate": 100.0,
+        "entropy_nats": 4.5,
+        "feature": {"name": "mfcc", "num_coefficients": 13},
+    }
+    mark_done(directory, "label", fingerprint="x", facts=facts)
+    return directory
+
+
+def test_the_only_set_is_opened_without_being_named(shards):
+    directory = finish(shards, "abc")
+    (shards.labels_dir / "unfinished").mkdir()
+    labels = open_labels(shards, None)
+    assert (labels.path, labels.codebook_hash, labels.num_clusters) == (directory, "abc", 100)
+    assert (labels.frame_rate, labels.entropy_nats, labels.feature) == (100.0, 4.5, MfccConfig())
+    assert labels.part_path(0) == directory / "part-00000.parquet"
+
+
+def test_of_several_sets_one_must_be_named(shards):
+    finish(shards, "abc")
+    second = finish(shards, "def")
+    with pytest.raises(ConfigError, match=r"2 sets.*`--labels`.*abc \(mfcc, k=100\).*def"):
+        open_labels(shards)
+    assert open_labels(shards, second).codebook_hash == "def"
+
+
+def test_no_set_says_which_command_makes_one(shards):
+    with pytest.raises(DataError, match="run `musicssl label --shards"):
+        open_labels(shards)
+
+
+def test_an_unfinished_set_is_refused(shards):
+    (shards.labels_dir / "abc").mkdir(parents=True)
+    with pytest.raises(DataError, match="no finished labels"):
+        open_labels(shards, shards.labels_dir / "abc")
+
+
+def test_labels_of_other_shards_are_refused(shards):
+    with pytest.raises(DataError, match=r"made from shards those, but .* holds shards these"):
+        open_labels(shards, finish(shards, "abc", made_from="those"))
+
+
+def test_a_lost_part_is_named(shards):
+    with pytest.raises(DataError, match=r"lack part-00000\.parquet"):
+        open_labels(shards, finish(shards, "abc", with_part=False))

@@ -1,0 +1,109 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ray_musicssl.audio.shard import CLIP_SCHEMA, MANIFEST_SCHEMA, open_shards, part_name, pcm_views
+from ray_musicssl.clustering.codebook import load_codebook
+from ray_musicssl.clustering.lloyd import fit
+from ray_musicssl.clustering.seeding import kmeans_plus_plus
+from ray_musicssl.config.clustering import ClusteringConfig
+from ray_musicssl.config.feature import MfccConfig
+from ray_musicssl.config.pretrain import KmeansConfig
+from ray_musicssl.errors import DataError, ResumeRefusedError
+from ray_musicssl.features.base import clip_frames, make_feature
+from ray_musicssl.on_ray import kmeans
+from ray_musicssl.on_ray.kmeans import fit_codebook
+from ray_musicssl.run_dir import mark_done
+
+CONFIG = KmeansConfig(
+    feature=MfccConfig(num_coefficients=4), clustering=ClusteringConfig(num_clusters=6, num_iterations=5, tolerance=0)
+)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Two parts of two row groups of three half-second clips."""
+    path = tmp_path_factory.mktemp("shards")
+    rng = np.random.default_rng(0)
+    rows, places = [], []
+    for part in range(2):
+        groups = []
+        for row_group in range(2):
+            for row in range(3):
+                name = f"clip-{part}{row_group}{row}"
+                pcm = (rng.normal(size=8000) * rng.uniform(100, 9000, 10).repeat(800)).astype("<i2")
+                clip = {"clip_id": name, "track_id": name, "offset_s": 0.0, "num_samples": 8000}
+                groups.append(clip | {"pcm": pcm.tobytes()})
+                places.append(clip | {"part": part, "row_group": row_group, "row": row})
+        pq.write_table(pa.Table.from_pylist(groups, schema=CLIP_SCHEMA), path / part_name(part), row_group_size=3)
+        rows += groups
+    pq.write_table(pa.Table.from_pylist(places, schema=MANIFEST_SCHEMA), path / "manifest.parquet")
+    facts = {"content_hash": "twelve-clips", "num_clips": len(rows), "seconds": len(rows) / 2}
+    mark_done(path, "prepare", fingerprint="x", facts=facts)
+    return open_shards(path)
+
+
+def all_frames(shards):
+    feature = make_feature(CONFIG.feature)
+    tables = [pq.read_table(shards.part_path(part)) for part in shards.parts()]
+    return np.concatenate([clip_frames(feature, pcm) for table in tables for pcm in pcm_views(table["pcm"])])
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_the_codebook_is_one_process_s_whatever_ran_at_once_or_was_killed(shards, tmp_path, monkeypatch):
+    two_at_once = fit_codebook(shards, tmp_path / "two", CONFIG, cpus_per_task=1)
+    one_at_once = fit_codebook(shards, tmp_path / "one", CONFIG, cpus_per_task=2)
+    centroids = (tmp_path / "two/centroids.safetensors").read_bytes()
+    assert (tmp_path / "one/centroids.safetensors").read_bytes() == centroids
+    assert (tmp_path / "one/codebook.json").read_text() == (tmp_path / "two/codebook.json").read_text()
+    assert two_at_once.hash == one_at_once.hash == load_codebook(tmp_path / "two").hash
+
+    frames = all_frames(shards)
+    alone = fit(frames, kmeans_plus_plus(frames, 6, seed=0), num_iterations=5)
+    np.testing.assert_allclose(two_at_once.centroids, alone.centroids, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(two_at_once.fit.inertia, alone.history, rtol=1e-6)
+    np.testing.assert_array_equal(two_at_once.fit.usage, alone.counts)
+
+    def killed_after_two(path, state, fingerprint, save=kmeans.save_state):
+        save(path, state, fingerprint)
+        if state.num_updates == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kmeans, "save_state", killed_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            fit_codebook(shards, tmp_path / "killed", CONFIG)
+    assert not (tmp_path / "killed/codebook.json").exists()
+    other = KmeansConfig(feature=CONFIG.feature, clustering=ClusteringConfig(num_clusters=7, num_iterations=5))
+    with pytest.raises(ResumeRefusedError, match="unfinished fit with other settings"):
+        fit_codebook(shards, tmp_path / "killed", other)
+    with monkeypatch.context() as patch:
+        patch.setattr(kmeans, "_seeds", lambda *_: pytest.fail("a resumed fit must not begin again"))
+        fit_codebook(shards, tmp_path / "killed", CONFIG)
+    assert (tmp_path / "killed/centroids.safetensors").read_bytes() == centroids
+    names = {path.name for path in (tmp_path / "killed").iterdir() if not path.name.startswith(".")}
+    assert names == {"centroids.safetensors", "codebook.json", "done-kmeans.json"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kmeans, "session", lambda: pytest.fail("a finished fit must not start a cluster"))
+        assert fit_codebook(shards, tmp_path / "one", CONFIG).hash == two_at_once.hash
+        with pytest.raises(ResumeRefusedError, match="choose another --out"):
+            fit_codebook(shards, tmp_path / "one", other)
+
+
+def test_fewer_frames_than_clusters_are_refused_before_a_cluster_starts(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(kmeans, "session", lambda: pytest.fail("no cluster is needed to see this"))
+    config = KmeansConfig(feature=CONFIG.feature, clustering=ClusteringConfig(num_clusters=577))
+    with pytest.raises(DataError, match=r"gives 576 mfcc frames \(12 clips, 6.0 s\).*num_clusters=577"):
+        fit_codebook(shards, tmp_path, config)
+
+
+def test_a_manifest_that_does_not_fit_the_audio_is_refused(shards):
+    block = kmeans.ClipBlock(parts=np.array([0]), row_groups=np.array([1]), rows=np.array([2]), num_frames=48)
+    frames, count = kmeans._frames_of(shards, CONFIG.feature, block)
+    assert (frames.shape, count) == ((48, 12), 48)
+    wrong = kmeans.ClipBlock(parts=block.parts, row_groups=block.row_groups, rows=block.rows, num_frames=60)
+    with pytest.raises(DataError, match="give 60 frames give 48"):
+        kmeans._frames_of(shards, CONFIG.feature, wrong)

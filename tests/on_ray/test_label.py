@@ -1,0 +1,203 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ray_musicssl.audio.shard import (
+    CLIP_SCHEMA,
+    LABEL_SCHEMA,
+    MANIFEST_SCHEMA,
+    open_shards,
+    part_name,
+    pcm_views,
+)
+from ray_musicssl.clustering.codebook import Codebook, FitRecord, load_codebook
+from ray_musicssl.clustering.label_set import open_labels
+from ray_musicssl.config.clustering import ClusteringConfig
+from ray_musicssl.config.feature import MfccConfig, SemitoneConfig
+from ray_musicssl.errors import DataError, ResumeRefusedError
+from ray_musicssl.features.base import clip_frames, make_feature
+from ray_musicssl.on_ray import label as stage
+from ray_musicssl.on_ray.label import check_rows, label
+from ray_musicssl.run_dir import mark_done, read_json, sha256_file
+
+LENGTHS = (8000, 300, 5555)  # samples of the clips of a row group; the second one is too short for a frame
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two parts of two row groups of three clips."""
+    path = tmp_path / "shards"
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    places = []
+    for part in range(2):
+        clips = []
+        for row_group in range(2):
+            for row, num_samples in enumerate(LENGTHS):
+                name = f"clip-{part}{row_group}{row}"
+                pcm = (rng.normal(size=num_samples) * rng.uniform(100, 9000)).astype("<i2").tobytes()
+                clip = {"clip_id": name, "track_id": name, "offset_s": 0.0, "num_samples": num_samples}
+                clips.append(clip | {"pcm": pcm})
+                places.append(clip | {"part": part, "row_group": row_group, "row": row})
+        pq.write_table(pa.Table.from_pylist(clips, schema=CLIP_SCHEMA), path / part_name(part), row_group_size=3)
+    pq.write_table(pa.Table.from_pylist(places, schema=MANIFEST_SCHEMA), path / "manifest.parquet")
+    mark_done(path, "prepare", fingerprint="x", facts={"content_hash": "twelve", "num_clips": 12, "seconds": 3.5})
+    return open_shards(path)
+
+
+def make_codebook(shards, feature, frame_rate):
+    """Centroids that are frames of the audio, so that several labels occur."""
+    made = make_feature(feature)
+    pcm = pcm_views(pq.read_table(shards.part_path(0))["pcm"])
+    frames = np.concatenate([clip_frames(made, clip) for clip in pcm])
+    centroids = frames[np.linspace(0, len(frames) - 1, 5).astype(int)]
+    record = FitRecord(
+        parent="elsewhere",
+        clustering=ClusteringConfig(num_clusters=5),
+        num_frames=9,
+        inertia=(1.0,),
+        usage=(9, 0, 0, 0, 0),
+    )
+    return Codebook(centroids, feature, frame_rate, record)
+
+
+@pytest.fixture
+def codebook(shards):
+    return make_codebook(shards, MfccConfig(num_coefficients=4), 100.0)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_labels_are_those_of_direct_assignment_row_by_row(shards, codebook, monkeypatch):
+    directory = label(shards, codebook)
+    assert directory == shards.labels_dir / codebook.hash
+    feature, every_label = make_feature(codebook.feature), []
+    for part in shards.parts():
+        audio, labels = pq.ParquetFile(shards.part_path(part)), pq.ParquetFile(directory / part_name(part))
+        assert labels.schema_arrow.equals(LABEL_SCHEMA)
+        assert labels.num_row_groups == audio.num_row_groups == 2
+        for group in range(2):
+            clips, found = audio.read_row_group(group), labels.read_row_group(group)
+            assert found["clip_id"].to_pylist() == clips["clip_id"].to_pylist()
+            for pcm, given in zip(pcm_views(clips["pcm"]), found["labels"].to_pylist(), strict=True):
+                frames = clip_frames(feature, pcm).astype(np.float64)
+                distances = ((frames[:, None] - codebook.centroids) ** 2).sum(-1)
+                assert given == distances.argmin(axis=1).tolist()
+                every_label += given
+
+    usage = np.bincount(every_label, minlength=5)
+    shares = usage[usage > 0] / usage.sum()
+    opened = open_labels(shards, None)
+    assert (opened.codebook_hash, opened.num_clusters, opened.frame_rate) == (codebook.hash, 5, 100.0)
+    assert opened.entropy_nats == pytest.approx(-(shares * np.log(shares)).sum())
+    assert 0 < opened.entropy_nats <= math.log(5)
+    facts = read_json(directory / "part-00001.json")
+    assert facts["sha256"] == sha256_file(directory / part_name(1))
+    assert facts["audio_sha256"] == sha256_file(shards.part_path(1))
+    assert (
+        np.array(facts["counts"]).sum() + np.array(read_json(directory / "part-00000.json")["counts"]).sum()
+        == usage.sum()
+    )
+    assert load_codebook(directory).hash == codebook.hash
+
+    # A second codebook finds its place beside the first.
+    other = label(shards, make_codebook(shards, SemitoneConfig(num_semitones=12), 50.0))
+    assert open_labels(shards, other).frame_rate == 50.0
+    assert open_labels(shards, directory).frame_rate == 100.0
+
+    # A finished set is left alone.
+    monkeypatch.setattr(stage, "run_tasks", lambda *_: pytest.fail("everything is labelled already"))
+    assert label(shards, codebook) == directory
+
+
+def run_here(function, items):
+    """What `run_tasks` gives, in this process."""
+    return ((index, function(item)) for index, item in enumerate(items))
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run parts in this process: how a stage goes on after a kill does not depend on who does the work."""
+    from contextlib import nullcontext
+
+    monkeypatch.setattr(stage, "session", nullcontext)
+    monkeypatch.setattr(stage, "run_tasks", run_here)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
+    def killed_after_one(function, items):
+        yield 0, function(items[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "run_tasks", killed_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            label(shards, codebook)
+    directory = shards.labels_dir / codebook.hash
+    first = (directory / part_name(0)).stat().st_mtime_ns
+    with pytest.raises(DataError, match="no finished labels"):
+        open_labels(shards, directory)
+
+    seen = []
+    monkeypatch.setattr(stage, "run_tasks", lambda f, items: seen.extend(i.part for i in items) or run_here(f, items))
+    label(shards, codebook)
+    assert seen == [1]
+    assert (directory / part_name(0)).stat().st_mtime_ns == first
+    assert open_labels(shards, None).num_clusters == 5
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_damaged_part_is_made_again(shards, codebook):
+    directory = label(shards, codebook)
+    good = (directory / part_name(1)).read_bytes()
+    (directory / part_name(1)).write_bytes(good[:-1] + b"?")
+    (directory / "done-label.json").unlink()
+    label(shards, codebook)
+    assert (directory / part_name(1)).read_bytes() == good
+
+
+@pytest.mark.usefixtures("in_process")
+def test_shards_that_changed_are_refused(shards, codebook):
+    label(shards, codebook)
+    with pytest.raises(ResumeRefusedError, match="the shards have changed since"):
+        label(replace(shards, content_hash="thirteen"), codebook)
+
+
+def test_a_codebook_that_does_not_fit_its_feature_is_refused(shards, codebook):
+    with pytest.raises(DataError, match=r"12 dimensions at 50.0 Hz, but its feature mfcc gives 12 at 100.0 Hz"):
+        label(shards, replace(codebook, frame_rate=50.0))
+    with pytest.raises(DataError, match=r"12 dimensions at 100.0 Hz, but its feature mfcc gives 39"):
+        label(shards, replace(codebook, feature=MfccConfig()))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_labels_of_the_same_part_with_other_clips_are_seen(shards, codebook, tmp_path):
+    directory = label(shards, codebook)
+    check_rows(shards.part_path(0), directory / part_name(0))
+    with pytest.raises(DataError, match=r"row group 0 of .* hold different clips"):
+        check_rows(shards.part_path(0), directory / part_name(1))
+    table = pq.read_table(directory / part_name(0))
+    pq.write_table(table, tmp_path / "one-group.parquet")
+    with pytest.raises(DataError, match="has 2 row groups but its labels 1"):
+        check_rows(shards.part_path(0), tmp_path / "one-group.parquet")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_labels_that_are_all_the_same_are_called_out(shards, codebook, caplog):
+    far = codebook.centroids.copy()
+    far[1:] = 1e6
+    label(shards, replace(codebook, centroids=far))
+    assert "same label" in caplog.text
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_damaged_audio_part_is_named(shards, codebook):
+    shards.part_path(1).write_bytes(b"not parquet")
+    with pytest.raises(DataError, match=r"part-00001.parquet cannot be labelled"):
+        label(shards, codebook)
+    assert not (shards.labels_dir / codebook.hash / part_name(1)).exists()
