@@ -1,0 +1,110 @@
+"""The annotation files of the data sets in miniature, where and as the official releases have them.
+
+Conventions:
+    All text is UTF-8 with LF, but for `annotations.txt` of the MTG keys, which has CRLF.
+    Every file is a function of the plan.
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from ray_musicssl.demo.artists import artists_of
+from ray_musicssl.demo.corpus import DemoPlan, FileJob
+from ray_musicssl.demo.instruments import FAMILIES, ORCHESTRA, SOURCES
+from ray_musicssl.demo.theory import key_named
+from ray_musicssl.run_dir import write_json, write_text
+
+_TRACKS_PER_ARTIST = 3
+_BEATPORT_HEADER = ("ID", "ARTIST", "SONG TITLE", "MIX", "LABEL", "BP GENRE", "BP BPM", "BP KEY")
+# Rows that a reader must leave out (several keys, none, or a low confidence); they have no audio.
+_DOUBTFUL_ROWS = (("C major / A minor", 2), ("-", 0), ("G minor", 1))
+
+
+def write_annotations(plan: DemoPlan, out_dir: Path) -> None:
+    """Write the annotations of every data set in the plan under `out_dir/datasets`."""
+    for set_name in plan.sets:
+        if set_name in _WRITERS:
+            _WRITERS[set_name](plan, out_dir / "datasets" / set_name)
+
+
+def _write_gtzan(plan: DemoPlan, folder: Path) -> None:
+    for split in ("train", "valid", "test"):
+        lines = sorted("/".join(PurePosixPath(job.path).parts[-2:]) for job in plan.jobs_of("gtzan", split))
+        write_text(folder / f"{split}_filtered.txt", "".join(f"{line}\n" for line in lines))
+    for job in plan.jobs_of("gtzan"):
+        score = job.score()
+        name = "gtzan_" + PurePosixPath(job.path).stem.replace(".", "_")
+        beats = "".join(f"{beat.time_s:.3f}\t{beat.position}\n" for beat in score.beats)
+        write_text(folder / "gtzan_tempo_beat-main" / "beats" / f"{name}.beats", beats)
+        write_text(folder / "gtzan_tempo_beat-main" / "tempo" / f"{name}.bpm", f"{score.tempo_bpm:.18e}\n")
+
+
+def _track_id(job: FileJob) -> str:
+    return PurePosixPath(job.path).name.split(".")[0]
+
+
+def _write_giantsteps(plan: DemoPlan, folder: Path) -> None:
+    for job in plan.jobs_of("giantsteps", "test"):
+        # The release has no newline here.
+        write_text(folder / "giantsteps-key-dataset" / "annotations" / "key" / f"{_track_id(job)}.LOFI.key", job.key)
+    annotations = [("ID", "MANUAL KEY", "C")]
+    beatport: list[tuple[str, ...]] = [_BEATPORT_HEADER]
+    for split in ("train", "valid"):
+        for number, job in enumerate(plan.jobs_of("giantsteps", split)):
+            key = key_named(job.key)
+            # The release writes some black keys as sharps and some as flats.
+            annotations.append((_track_id(job), key.sharp_name if number % 5 < 3 else key.name, "2"))
+            beatport.append(_beatport_row(job, _artist_of(split, number)))
+    for number, (key_text, confidence) in enumerate(_DOUBTFUL_ROWS):
+        annotations.append((f"{9_000_001 + number}", key_text, str(confidence)))
+        beatport.append((f"{9_000_001 + number}", artists_of("train")[0], "Doubt", "", "", "", "120", ""))
+    texts = folder / "giantsteps-mtg-key-dataset" / "annotations"
+    write_text(texts / "annotations.txt", "".join("\t".join(row) + "\r\n" for row in annotations))
+    write_text(texts / "beatport_metadata.txt", "".join("\t".join(row) + "\n" for row in beatport))
+
+
+def _artist_of(split: str, number: int) -> str:
+    """The artist column of a track: one name, or now and then two of the same split."""
+    names = artists_of(split)
+    first = number // _TRACKS_PER_ARTIST
+    artist = names[first % len(names)]
+    return f"{artist}, {names[(first + 1) % len(names)]}" if number % 7 == 0 else artist
+
+
+def _beatport_row(job: FileJob, artist: str) -> tuple[str, ...]:
+    tempo = f"{job.score().tempo_bpm:.0f}"
+    # The shop's own key is often wrong in the release; readers must not use it.
+    return (_track_id(job), artist, f"Track {job.index}", "Original Mix", "Demo Records", job.style, tempo, "C major")
+
+
+def _write_nsynth(plan: DemoPlan, folder: Path) -> None:
+    for split in ("train", "valid", "test"):
+        rows = {row["note_str"]: row for row in map(_nsynth_row, plan.jobs_of("nsynth", split))}
+        write_json(folder / f"nsynth-{split}" / "examples.json", rows)
+
+
+def _nsynth_row(job: FileJob) -> dict[str, object]:
+    assert job.tone is not None
+    instrument = job.tone.instrument
+    return {
+        "note": job.index,
+        "note_str": job.tone.name,
+        "instrument": ORCHESTRA.index(instrument),
+        "instrument_str": instrument.name,
+        "pitch": job.tone.pitch,
+        "velocity": job.tone.velocity,
+        "sample_rate": job.sample_rate,
+        "qualities": [0] * 10,
+        "qualities_str": [],
+        "instrument_family": FAMILIES.index(instrument.family),
+        "instrument_family_str": instrument.family,
+        "instrument_source": SOURCES.index(instrument.source),
+        "instrument_source_str": instrument.source,
+    }
+
+
+_WRITERS: dict[str, Callable[[DemoPlan, Path], None]] = {
+    "gtzan": _write_gtzan,
+    "giantsteps": _write_giantsteps,
+    "nsynth": _write_nsynth,
+}
