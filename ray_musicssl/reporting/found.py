@@ -1,0 +1,296 @@
+"""What stages have left under a directory, read into plain values.
+
+Conventions:
+    Whatever is absent is simply not there; whatever is present and damaged stops the report, naming the file.
+    Scores are fractions, as in their files. Paths in messages and labels are relative to the root.
+"""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from ray_musicssl.config.loading import read_run_config
+from ray_musicssl.config.objective import Music2VecConfig
+from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.errors import DataError
+from ray_musicssl.reporting.paper import PRESET_ROWS
+from ray_musicssl.run_dir import RunDir
+
+_NOT_ENTERED = {"checkpoints", "tb", "labels", "datasets", "pool", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One scalar over optimiser steps; values are finite."""
+
+    steps: list[int]
+    values: list[float]
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def late_mean(self) -> float:
+        """The mean of the last tenth of the logged values, at least one: one batch is noise."""
+        tail = self.values[-max(1, len(self.values) // 10) :]
+        return sum(tail) / len(tail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One pre-training run directory."""
+
+    path: Path
+    name: str  # its directory's name; the whole relative path where two runs share one
+    config: PretrainConfig | None
+    log: list[dict[str, Any]]  # one object a step, ascending
+    versions: Mapping[str, str]
+
+    def series(self, scalar: str) -> Series:
+        """A logged scalar; steps without a finite value are left out."""
+        points = [(int(entry["step"]), entry.get(scalar)) for entry in self.log]
+        kept = [(step, float(v)) for step, v in points if isinstance(v, int | float) and math.isfinite(v)]
+        return Series([step for step, _ in kept], [value for _, value in kept])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricScore:
+    """A metric's mean and spread over probe seeds, in 0..1."""
+
+    mean: float
+    sd: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One encoder on one task."""
+
+    path: Path
+    task: str
+    dataset: str
+    model: str
+    encoder_hash: str
+    config_hash: str
+    metrics: Mapping[str, MetricScore]
+    used: Mapping[str, int]
+    expected: Mapping[str, int]
+    skipped: Mapping[str, int]
+    layer_weights: tuple[float, ...]
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodebookFacts:
+    """What `codebook.json` says about a codebook."""
+
+    path: Path
+    feature: str
+    num_clusters: int
+    num_frames: int
+    inertia: tuple[float, ...]  # sum of squared distances after each iteration
+    usage: tuple[int, ...]  # frames of each cluster
+    entropy_nats: float
+    num_dead: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What became of the input files of one set of shards."""
+
+    path: Path
+    facts: Mapping[str, Any]  # of `done-prepare.json`; empty if the stage has not ended
+    counts: Mapping[tuple[str, str], int]  # (status, reason) -> files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Everything a report can tell of one directory."""
+
+    root: Path
+    runs: tuple[Run, ...]
+    scores: tuple[Score, ...]
+    codebooks: tuple[CodebookFacts, ...]
+    ledgers: tuple[Ledger, ...]
+    timings: Mapping[str, Any]
+    is_synthetic: bool  # the audio was made by `musicssl demo-data`
+
+
+def find(root: Path) -> Found:
+    """Read what lies under `root`.
+
+    Raises:
+        DataError: if `root` is not a directory, holds nothing to report, or a file in it is damaged.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is not a directory; give the one that `musicssl demo` or a run wrote")
+    directories = list(_directories(root))
+    runs = tuple(sorted((run for d in directories if (run := _read_run(d))), key=_paper_order))
+    found = Found(
+        root=root,
+        runs=_with_unique_names(runs, root),
+        scores=_newest(_read_score(p) for d in directories if d.name == "scores" for p in sorted(d.glob("*.json"))),
+        codebooks=tuple(_read_codebook(d / "codebook.json") for d in directories if (d / "codebook.json").exists()),
+        ledgers=tuple(ledger for directory in directories if (ledger := _read_ledger(directory))),
+        timings=_read_timings(root / "timings.json") if (root / "timings.json").exists() else {},
+        is_synthetic=any((d / f"done-{stage}.json").exists() for d in directories for stage in ("demo-data", "demo"))
+        or any(run.config is not None and run.config.preset.endswith("-demo") for run in runs),
+    )
+    if not (found.runs or found.scores or found.codebooks or found.ledgers):
+        raise DataError(
+            f"{root} holds nothing to report: no run (metrics.jsonl), no scores/*.json, no codebook.json, no shards; "
+            f"run `musicssl pretrain` or `musicssl probe` first, or name the directory above their outputs"
+        )
+    return found
+
+
+def _directories(root: Path) -> Iterator[Path]:
+    for directory, names, _ in os.walk(root):
+        names[:] = sorted(name for name in names if name not in _NOT_ENTERED and not name.startswith("."))
+        yield Path(directory)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); remove it and run its stage again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds a {type(value).__name__} instead of an object; run its stage again")
+    return value
+
+
+def _read_timings(path: Path) -> dict[str, Any]:
+    timings = _read_object(path)
+    for stage in timings.get("stages", ()):
+        if not isinstance(stage, dict) or "stage" not in stage or not isinstance(stage.get("seconds"), int | float):
+            raise DataError(f"{path}: {stage!r} is not a stage with its seconds; remove the file")
+    return timings
+
+
+def _read_run(directory: Path) -> Run | None:
+    run_dir = RunDir(directory)
+    has_config = run_dir.config_path.exists() and "objective" in (yaml.safe_load(run_dir.config_path.read_text()) or {})
+    if not has_config and not run_dir.metrics_path.exists():
+        return None
+    marker = directory / "done-pretrain.json"
+    return Run(
+        path=directory,
+        name=directory.resolve().name,
+        config=read_run_config(directory) if has_config else None,
+        log=_read_log(run_dir.metrics_path) if run_dir.metrics_path.exists() else [],
+        versions=_read_object(marker).get("versions", {}) if marker.exists() else {},
+    )
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    """The logged objects by step; the later one wins where a resumed run repeats a step."""
+    by_step: dict[int, dict[str, Any]] = {}
+    lines = path.read_text().split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            by_step[int(entry["step"])] = {**by_step.get(int(entry["step"]), {}), **entry}
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):  # a line without its newline is still being written
+                continue
+            raise DataError(f"{path}:{number} is not a log object with a step ({error}); remove that line") from error
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _read_score(path: Path) -> Score:
+    raw = _read_object(path)
+    try:
+        metrics = {
+            name: MetricScore(mean=float(m["mean"]), sd=float(m["sd"]), values=tuple(float(v) for v in m["values"]))
+            for name, m in raw["metrics"].items()
+        }
+        if not metrics:
+            raise DataError(f"{path} holds no metric; probe that task again")
+        return Score(
+            path=path,
+            task=str(raw["task"]),
+            dataset=str(raw.get("dataset", "")),
+            model=str(raw["model"]),
+            encoder_hash=str(raw.get("encoder_hash", "")),
+            config_hash=str(raw.get("config_hash", "")),
+            metrics=metrics,
+            used=raw.get("used") or {},
+            expected=raw.get("expected") or {},
+            skipped=raw.get("skipped") or {},
+            layer_weights=tuple(float(weight) for weight in raw.get("layer_weights") or ()),
+            details=raw.get("details") or {},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not a probe score ({error!r} is missing or wrong); probe that task again"
+        ) from error
+
+
+def _newest(scores: Iterator[Score]) -> tuple[Score, ...]:
+    """One score an encoder and task; of copies, the one whose path sorts last."""
+    kept = {(score.model, score.encoder_hash, score.task): score for score in scores}
+    return tuple(kept.values())
+
+
+def _read_codebook(path: Path) -> CodebookFacts:
+    raw = _read_object(path)
+    try:
+        usage = tuple(int(count) for count in raw.get("usage", ()))
+        dead = raw.get("dead_clusters", sum(count == 0 for count in usage))
+        return CodebookFacts(
+            path=path.parent,
+            feature=str(raw["feature"]["name"]),
+            num_clusters=int(raw["num_clusters"]),
+            num_frames=int(raw.get("num_frames", sum(usage))),
+            inertia=tuple(float(value) for value in raw.get("inertia", ())),
+            usage=usage,
+            entropy_nats=float(raw.get("entropy_nats", _entropy(usage))),
+            num_dead=len(dead) if isinstance(dead, list) else int(dead),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a codebook ({error!r}); run `musicssl kmeans` again") from error
+
+
+def _entropy(usage: tuple[int, ...]) -> float:
+    total = sum(usage)
+    return -sum(count / total * math.log(count / total) for count in usage if count)
+
+
+def _read_ledger(directory: Path) -> Ledger | None:
+    marker, table = directory / "done-prepare.json", directory / "ledger.parquet"
+    if not marker.exists() and not table.exists():
+        return None
+    counts: Counter[tuple[str, str]] = Counter()
+    if table.exists():
+        try:
+            rows = pq.read_table(table, columns=["status", "reason"]).to_pylist()
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise DataError(f"{table} cannot be read ({error}); run `musicssl prepare` again") from error
+        counts.update((str(row["status"]), str(row["reason"] or "")) for row in rows)
+    return Ledger(path=directory, facts=_read_object(marker) if marker.exists() else {}, counts=counts)
+
+
+def _paper_order(run: Run) -> tuple[bool, int, str, Path]:
+    """MusicHuBERT before Music2Vec, the paper's presets in its order, then by name."""
+    is_music2vec = run.config is not None and isinstance(run.config.objective, Music2VecConfig)
+    printed = list(PRESET_ROWS)
+    preset = run.config.preset if run.config else ""
+    return is_music2vec, printed.index(preset) if preset in printed else len(printed), run.name, run.path
+
+
+def _with_unique_names(runs: tuple[Run, ...], root: Path) -> tuple[Run, ...]:
+    times = Counter(run.name for run in runs)
+    return tuple(
+        run if times[run.name] == 1 else Run(**{**vars(run), "name": str(run.path.relative_to(root))}) for run in runs
+    )

@@ -1,0 +1,151 @@
+"""Which encoder stands where: models in reading order, and what pre-training gained over the untrained twin.
+
+Conventions:
+    A model named `random:RUN` is the untrained twin of RUN: same architecture, no training step.
+    Gains are points (score x 100).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ray_musicssl.reporting.found import Found, MetricScore, Run, Score
+from ray_musicssl.reporting.paper import headline, task_order
+
+TWIN_PREFIX = "random:"
+BASELINES = ("mfcc", "mfcc+semitone")
+# Source: five points is about one standard error of a test set of 100 to 200 examples, as the miniature's are.
+TIE_POINTS = 5.0
+
+Kind = Literal["trained", "untrained", "baseline"]
+Verdict = Literal["helps", "ties", "hurts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One row of the probe table."""
+
+    label: str
+    kind: Kind
+    run: Run | None  # the run it comes from, or whose architecture it has
+    scores: Mapping[str, Score]  # by task
+
+    @property
+    def preset(self) -> str:
+        """The preset of a trained model's run; empty where the paper has nothing to compare with."""
+        is_of_run = self.kind == "trained" and self.run is not None and self.run.config is not None
+        return self.run.config.preset if is_of_run else ""  # pyright: ignore[reportOptionalMemberAccess]
+
+    def headline(self, task: str) -> MetricScore | None:
+        """The task's headline score, if this model has one."""
+        score = self.scores.get(task)
+        return score.metrics[headline(task, list(score.metrics))] if score else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """A trained model against its untrained twin on one task."""
+
+    task: str
+    points: float
+    spread: float  # of the difference, over probe seeds; test-set noise is not in it
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelGains:
+    """Every task that a trained model and its twin were both probed on."""
+
+    model: Model
+    twin: Model
+    gains: tuple[Gain, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoreboard:
+    """All models and tasks, in reading order."""
+
+    models: tuple[Model, ...]  # trained, their twins in the same order, hand-made baselines
+    tasks: tuple[str, ...]
+
+    def best(self, task: str) -> frozenset[str]:
+        """Labels of the models whose headline is the highest as printed (one decimal)."""
+        scores = [(model.label, model.headline(task)) for model in self.models]
+        means = {label: round(100 * s.mean, 1) for label, s in scores if s and math.isfinite(s.mean)}
+        return frozenset(label for label, mean in means.items() if mean == max(means.values()))
+
+    def of_kind(self, kind: Kind) -> list[Model]:
+        """The models of one kind, in order."""
+        return [model for model in self.models if model.kind == kind]
+
+    def gains(self) -> tuple[ModelGains, ...]:
+        """Each trained model that has an untrained twin, with its gains."""
+        pairs = [(model, self._twin(model)) for model in self.of_kind("trained")]
+        return tuple(ModelGains(model=m, twin=t, gains=_gains(m, t, self.tasks)) for m, t in pairs if t)
+
+    def _twin(self, model: Model) -> Model | None:
+        names = _names(model)
+        return next((m for m in self.of_kind("untrained") if names & _names(m)), None)
+
+
+def scoreboard(found: Found) -> Scoreboard:
+    """Put the scores in reading order."""
+    groups: dict[tuple[str, str], dict[str, Score]] = {}
+    for score in found.scores:
+        groups.setdefault((score.model, score.encoder_hash), {})[score.task] = score
+    shared = Counter(name for name, _ in groups)
+    models = [_model(name, scores, found, needs_place=shared[name] > 1) for (name, _), scores in sorted(groups.items())]
+    order = {run.path: k for k, run in enumerate(found.runs)}
+    models.sort(key=lambda model: order.get(model.run.path, len(order)) if model.run else len(order))
+    trained = [model for model in models if model.kind == "trained"]
+    positions = {name: k for k, model in reversed(list(enumerate(trained))) for name in _names(model)}
+    untrained = [model for model in models if model.kind == "untrained"]
+    untrained.sort(key=lambda model: min((positions.get(name, len(trained)) for name in _names(model)), default=0))
+    baselines = [model for model in models if model.kind == "baseline"]
+    tasks = sorted({score.task for score in found.scores}, key=task_order)
+    return Scoreboard(models=(*trained, *untrained, *baselines), tasks=tuple(tasks))
+
+
+def _model(name: str, scores: dict[str, Score], found: Found, *, needs_place: bool) -> Model:
+    some_path = next(iter(scores.values())).path
+    place = some_path.parent.parent.relative_to(found.root)
+    return Model(
+        label=f"{name} ({place})" if needs_place else name,
+        kind="untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained",
+        run=_run_of(name, some_path, found.runs),
+        scores=scores,
+    )
+
+
+def _run_of(name: str, path: Path, runs: Sequence[Run]) -> Run | None:
+    """The run around the score file, else the one of that name."""
+    around = [run for run in runs if run.path in path.parents]
+    if around:
+        return max(around, key=lambda run: len(run.path.parts))
+    last = Path(name.removeprefix(TWIN_PREFIX)).name
+    return next((run for run in runs if last in {run.name, run.path.name}), None)
+
+
+def _names(model: Model) -> frozenset[str]:
+    """What a twin may call this model: the name in its scores, its last path part, its run's name."""
+    raw = next(iter(model.scores.values())).model.removeprefix(TWIN_PREFIX)
+    return frozenset({raw, Path(raw).name} | ({model.run.name} if model.run else set()))
+
+
+def _gains(model: Model, twin: Model, tasks: Sequence[str]) -> tuple[Gain, ...]:
+    pairs = [(task, model.headline(task), twin.headline(task)) for task in tasks]
+    gains = [compare(task, ours, theirs) for task, ours, theirs in pairs if ours and theirs]
+    return tuple(gain for gain in gains if math.isfinite(gain.points))
+
+
+def compare(task: str, trained: MetricScore, untrained: MetricScore) -> Gain:
+    """Say whether pre-training helps, ties (within the spread, or under five points) or hurts."""
+    points = 100 * (trained.mean - untrained.mean)
+    spread = 100 * math.hypot(trained.sd, untrained.sd)
+    is_tie = round(abs(points), 1) < TIE_POINTS or abs(points) <= spread
+    return Gain(
+        task=task, points=points, spread=spread, verdict="ties" if is_tie else "helps" if points > 0 else "hurts"
+    )

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from ray_musicssl.reporting.found import MetricScore, find
+from ray_musicssl.reporting.scoreboard import compare, scoreboard
+
+from .conftest import score, write_json
+
+
+def of(mean: float, sd: float = 0.0) -> MetricScore:
+    return MetricScore(mean=mean, sd=sd, values=(mean, mean))
+
+
+@pytest.mark.parametrize(
+    ("trained", "untrained", "verdict"),
+    [
+        (of(0.76), of(0.35), "helps"),
+        (of(0.46), of(0.63), "hurts"),
+        (of(0.17), of(0.13), "ties"),  # 4 points
+        (of(0.55), of(0.50), "helps"),  # exactly 5 points is no tie
+        (of(0.60, 0.08), of(0.50, 0.08), "ties"),  # 10 points inside a spread of 11.3
+        (of(0.60, 0.06), of(0.50, 0.06), "helps"),  # 10 points outside a spread of 8.5
+        (of(-0.15), of(0.02), "hurts"),
+    ],
+)
+def test_gain_is_classified_by_points_and_spread(trained, untrained, verdict):
+    assert compare("task", trained, untrained).verdict == verdict
+
+
+def test_gain_is_a_difference_in_points():
+    gain = compare("task", of(0.76, 0.03), of(0.35, 0.04))
+    assert gain.points == pytest.approx(41)
+    assert gain.spread == pytest.approx(5)
+
+
+def test_models_stand_trained_first_then_twins_in_their_order_then_baselines(tree):
+    board = scoreboard(find(tree))
+    assert [model.label for model in board.models] == [
+        "musichubert-demo",
+        "music2vec-demo",
+        "random:musichubert-demo",
+        "random:music2vec-demo",
+        "mfcc",
+        "mfcc+semitone",
+    ]
+    assert board.tasks == ("giantsteps_key", "gtzan_genre", "nsynth_pitch", "gtzan_rhythm")
+
+
+def test_each_model_is_compared_with_its_own_twin(tree):
+    board = scoreboard(find(tree))
+    assert [(g.model.label, g.twin.label) for g in board.gains()] == [
+        ("musichubert-demo", "random:musichubert-demo"),
+        ("music2vec-demo", "random:music2vec-demo"),
+    ]
+    verdicts = {gain.task: gain.verdict for gain in board.gains()[0].gains}
+    assert verdicts["gtzan_genre"] == "helps"
+    assert verdicts["nsynth_pitch"] == "hurts"
+
+
+def test_twin_is_found_when_models_are_named_by_path(tmp_path):
+    rng = np.random.default_rng(0)
+    for k, model in enumerate(("out/runs/a", "random:out/runs/a", "random:out/runs/b")):
+        write_json(tmp_path / str(k) / "scores" / "gtzan_genre.json", score(model, "gtzan_genre", 50, rng))
+    gains = scoreboard(find(tmp_path)).gains()
+    assert [entry.twin.label for entry in gains] == ["random:out/runs/a"]
+
+
+def test_best_shares_the_mark_when_the_printed_scores_are_equal(tmp_path):
+    rng = np.random.default_rng(0)
+    for model, mean in (("mfcc", 0.50001), ("mfcc+semitone", 0.50003), ("random:x", 0.4)):
+        value = score(model, "gtzan_genre", 0, rng)
+        value["metrics"]["accuracy"] = {"mean": mean, "sd": 0, "values": [mean]}
+        write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
+    assert scoreboard(find(tmp_path)).best("gtzan_genre") == {"mfcc", "mfcc+semitone"}
+
+
+def test_two_encoders_of_one_name_are_told_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    for place in ("a", "b"):
+        value = {**score("run", "gtzan_genre", 50, rng), "encoder_hash": place}
+        write_json(tmp_path / place / "scores" / "gtzan_genre.json", value)
+    assert [model.label for model in scoreboard(find(tmp_path)).models] == ["run (a)", "run (b)"]
+
+
+def test_score_that_is_not_a_number_is_neither_best_nor_a_gain(tmp_path):
+    rng = np.random.default_rng(0)
+    for model in ("a", "random:a", "mfcc"):
+        value = score(model, "gtzan_genre", 50, rng)
+        if model == "a":
+            value["metrics"]["accuracy"] = {"mean": float("nan"), "sd": 0, "values": [float("nan")]}
+        write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
+    board = scoreboard(find(tmp_path))
+    assert "a" not in board.best("gtzan_genre")
+    assert board.gains()[0].gains == ()

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from ray_musicssl.reporting.appendix import codebook_table, config_table, data_table, ledger_table
+from ray_musicssl.reporting.found import Ledger, MetricScore, find
+from ray_musicssl.reporting.scoreboard import scoreboard
+from ray_musicssl.reporting.tables import (
+    Cell,
+    Table,
+    all_metrics_table,
+    gains_table,
+    markdown_text,
+    paper_table,
+    probe_table,
+    score_text,
+    signed,
+    to_markdown,
+)
+
+from .conftest import score, write_json, write_run
+
+
+def column(table: Table, title: str) -> list[Cell]:
+    return [row[[head.split("\n")[0] for head in table.header].index(title)] for row in table.rows]
+
+
+def test_scores_are_points_with_their_spread():
+    assert score_text(MetricScore(mean=0.7125, sd=0.0081, values=(0.7, 0.72))) == "71.2 ± 0.8"
+    assert score_text(MetricScore(mean=-0.05, sd=0.0, values=(-0.05,))) == "−5.0"
+    assert (signed(3.14), signed(-0.44)) == ("+3.1", "−0.4")
+
+
+def test_probe_table_marks_the_best_of_each_column(tree):
+    table = probe_table(scoreboard(find(tree)))
+    assert [cell.is_best for cell in column(table, "Genre")] == [True, False, False, False, False, False]
+    assert [cell.is_best for cell in column(table, "Pitch")] == [False] * 5 + [True]
+
+
+def test_row_mean_is_of_the_headline_scores(tree):
+    board = scoreboard(find(tree))
+    means = [board.models[0].scores[task].metrics for task in board.tasks]
+    keys = ("weighted_score", "accuracy", "accuracy", "f1_20ms")
+    expected = 100 * np.mean([metrics[key].mean for metrics, key in zip(means, keys, strict=True)])
+    assert float(column(probe_table(board), "mean")[0].text) == pytest.approx(expected, abs=0.051)
+
+
+def test_gains_table_marks_what_helps_and_hurts(tree):
+    board = scoreboard(find(tree))
+    table = gains_table(board.gains(), board.tasks)
+    assert [cell.mark for cell in table.rows[0]] == ["trained", "ties", "helps", "hurts", "helps"]
+    assert table.rows[0][3].text.startswith("▼ −1")
+
+
+def test_every_metric_has_a_column(tree):
+    header = all_metrics_table(scoreboard(find(tree))).header
+    assert len(header) == 1 + 2 + 1 + 1 + 2
+
+
+def test_demo_presets_have_no_paper_table(tree):
+    assert paper_table(scoreboard(find(tree))) is None
+
+
+def test_paper_table_puts_our_row_above_the_papers_and_the_state_of_the_art(tmp_path):
+    write_run(tmp_path / "run", "music2vec-vanilla", [{"step": 1}])
+    value = score("run", "gtzan_genre", 61, np.random.default_rng(0))
+    write_json(tmp_path / "run" / "scores" / "gtzan_genre.json", value)
+    table = paper_table(scoreboard(find(tmp_path)))
+    assert table is not None
+    assert [cell.text for cell in column(table, "Genre")][1:] == ["59.7", "82.1"]
+    assert [cell.text for cell in column(table, "average")] == ["–", "57.8", "–"]
+
+
+def test_markdown_keeps_hostile_text_inside_its_cell():
+    table = Table(header=("a|b", "n"), rows=((Cell(text="<b>*x*\n|"), Cell(text="1", is_best=True)),))
+    lines = to_markdown(table).splitlines()
+    assert lines == ["| a\\|b | n |", "| --- | ---: |", "| &lt;b&gt;\\*x\\* \\| | **1** |"]
+    assert markdown_text("[a](b)") == "\\[a\\](b)"
+
+
+def test_ledger_table_lists_used_files_first_and_gathers_the_rest(tmp_path):
+    counts = {("rejected", f"reason {k:02d}"): 1 for k in range(30)} | {("used", ""): 5}
+    table = ledger_table(Ledger(path=tmp_path, facts={}, counts=counts))
+    assert [cell.text for cell in table.rows[0]] == ["used", "–", "5"]
+    assert [cell.text for cell in table.rows[-1]] == ["…", "11 further reasons", "11"]
+
+
+def test_data_table_shows_what_is_missing(tree):
+    table = data_table(scoreboard(find(tree)))
+    assert [cell.text for cell in table.rows[0]] == ["Key", "GiantSteps", "1 undecodable", "110", "40", "89 of 90"]
+
+
+def test_codebook_table_gives_entropy_beside_its_most(tree):
+    book = find(tree).codebooks[0]
+    row = codebook_table([("name", book)]).rows[0]
+    assert row[4].text == f"{book.entropy_nats / np.log(2):.2f} of {np.log2(100):.2f}"
+
+
+def test_settings_are_listed_as_overrides(tree):
+    settings = {row[0].text: row[1].text for row in config_table(find(tree).runs[0]).rows}
+    assert settings["encoder.num_layers"] == "4"
+    assert settings["training.max_steps"] == "2000"
