@@ -1,0 +1,35 @@
+# make demo   the whole road on this machine, into ./demo-run
+# make test   every check and test that fits 2 cores and 20 minutes
+# make check  formatting, lint, types and the tests that need no Ray processes: under a minute
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed-dev
+
+.PHONY: venv demo test check lint clean
+
+venv: $(INSTALLED)
+
+# uv installs in seconds what it has once fetched; pip stays in the environment for those who want it.
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/musicssl demo --out demo-run
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+check: lint
+	$(BIN)/python -m pytest -m 'not ray' -q
+
+test: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf demo-run .pytest_cache .ruff_cache

@@ -1,0 +1,88 @@
+"""The command line: which commands there are, and how errors become messages and exit codes."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import click
+import typer
+
+from ray_musicssl import __version__
+from ray_musicssl.commands import lookup, stages
+from ray_musicssl.errors import ConfigError, MusicsslError
+
+USAGE_EXIT_CODE = ConfigError.exit_code
+
+app = typer.Typer(
+    name="musicssl",
+    help="Pre-train, compare and ship self-supervised music encoders on a Ray cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": stages.demo,
+    "prepare": stages.prepare,
+    "kmeans": stages.kmeans,
+    "label": stages.label,
+    "pretrain": stages.pretrain,
+    "embed": stages.embed,
+    "probe": stages.probe,
+    "report": stages.report,
+    "pipeline": stages.pipeline,
+    "submit": stages.submit,
+    "demo-data": stages.demo_data,
+    "presets": lookup.presets,
+    "tasks": lookup.tasks,
+    "doctor": lookup.doctor,
+}
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    if debug:
+        os.environ["MUSICSSL_DEBUG"] = "1"
+    if version:
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its code.
+
+    Args:
+        argv: the words after `musicssl`; None for the process's own.
+    """
+    try:
+        code = app(args=None if argv is None else list(argv), prog_name="musicssl", standalone_mode=False)
+    except MusicsslError as error:
+        code = _say_error(str(error), error.exit_code)
+    except click.ClickException as error:
+        code = _say_error(f"{error.format_message()}; `musicssl --help` lists the commands", USAGE_EXIT_CODE)
+    except (click.Abort, KeyboardInterrupt):
+        code = _say_error("interrupted; the same command goes on from what is done", 75)
+    sys.exit(code or 0)
+
+
+def _say_error(message: str, code: int) -> int:
+    if os.environ.get("MUSICSSL_DEBUG"):
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

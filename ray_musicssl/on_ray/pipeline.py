@@ -1,0 +1,95 @@
+"""All stages in order, each skipped if it is done: from audio to a report.
+
+Conventions:
+    `OUT/shards`, `OUT/codebooks/<feature>-k<clusters>`, `OUT/runs/<preset>`, `OUT/baselines/<name>`, `OUT/features` (cache),
+    `OUT/report.html`, `OUT/timings.json`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ray_musicssl.audio.shard import Shards
+from ray_musicssl.config.loading import load_config
+from ray_musicssl.config.prepare import PrepareConfig
+from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
+from ray_musicssl.config.probe import ProbeConfig
+from ray_musicssl.on_ray.embed import embed_files
+from ray_musicssl.on_ray.kmeans import fit_codebook
+from ray_musicssl.on_ray.label import label
+from ray_musicssl.on_ray.prepare import prepare
+from ray_musicssl.on_ray.pretrain import pretrain
+from ray_musicssl.on_ray.probe import probe
+from ray_musicssl.reporting.html import write_report
+from ray_musicssl.run_dir import RunDir
+from ray_musicssl.stopwatch import Stopwatch
+from ray_musicssl.training.label_choice import choose_labels
+
+HAND_MADE = ("mfcc", "mfcc+semitone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """What to run; see `run`."""
+
+    audio: str
+    out: Path
+    presets: Sequence[str]
+    overrides: Sequence[str] = ()
+    prepare_config: PrepareConfig = field(default_factory=PrepareConfig)
+    max_bad_fraction: float = 0.05
+    data_dir: Path | None = None  # of downstream data sets; None: no probes
+    tasks: Sequence[str] = ()
+    probe_config: ProbeConfig = field(default_factory=ProbeConfig)
+    embed_audio: str | None = None  # what is embedded; None: `audio`
+
+    def run(self) -> Path:
+        """Run what is not done yet, inside `session()`; give the report's path.
+
+        Raises:
+            MusicsslError: from the first stage that cannot go on; a re-run starts there.
+        """
+        configs = {name: load_config(PretrainConfig, preset=name, overrides=self.overrides) for name in self.presets}
+        watch = Stopwatch(self.out / "timings.json")
+        with watch.stage("prepare"):
+            shards = prepare(
+                self.audio, self.out / "shards", self.prepare_config, max_bad_fraction=self.max_bad_fraction
+            )
+        for config in configs.values():
+            for kmeans in config.label_configs:
+                self._make_labels(shards, kmeans, watch)
+        run_dirs = []
+        for name, config in configs.items():
+            run_dir = RunDir(self.out / "runs" / name)
+            with watch.stage(f"pretrain {name}"):
+                pretrain(config, shards, run_dir, labels=choose_labels(config, shards))
+            with watch.stage(f"embed {name}"):
+                embed_files(run_dir.path, self.embed_audio or self.audio, run_dir.path / "embeddings")
+            run_dirs.append(run_dir.path)
+        if self.data_dir and self.tasks:
+            with watch.stage("probe"):
+                self._probe(run_dirs)
+        return write_report(self.out)
+
+    def _make_labels(self, shards: Shards, kmeans: KmeansConfig, watch: Stopwatch) -> None:
+        name = f"{kmeans.feature.name}-k{kmeans.clustering.num_clusters}"
+        with watch.stage(f"kmeans {name}"):
+            codebook = fit_codebook(shards, self.out / "codebooks" / name, kmeans)
+        with watch.stage(f"label {name}"):
+            label(shards, codebook)
+
+    def _probe(self, run_dirs: Sequence[Path]) -> None:
+        """Probe the runs, their untrained twins and the hand-made features, all in one go."""
+        assert self.data_dir is not None, "checked by the caller"
+        baselines = self.out / "baselines"
+        probed = [(str(path), path) for path in run_dirs]
+        probed += [(f"random:{path}", baselines / f"random-{path.name}") for path in run_dirs]
+        probed += [(name, baselines / name) for name in HAND_MADE]
+        probe(
+            [spec for spec, _ in probed],
+            self.data_dir,
+            self.tasks,
+            [out_dir for _, out_dir in probed],
+            self.probe_config,
+            cache_dir=self.out / "features",
+        )

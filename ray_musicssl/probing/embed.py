@@ -1,0 +1,187 @@
+"""Trained encoders for use: any audio in, embeddings out.
+
+Conventions:
+    Layer 0 is the transformer's input, layers 1..L its outputs. Audio of any rate and number of channels is averaged to mono
+    and resampled; long audio runs through overlapping windows, of which only the inner frames are kept.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soxr
+import torch
+from jaxtyping import Float32
+
+from ray_musicssl.audio.frames import ENCODER_GRID, SAMPLE_RATE
+from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.errors import DataError
+from ray_musicssl.models.encoder import MusicEncoder, normalize
+from ray_musicssl.objectives.building import build_encoder
+from ray_musicssl.probing.features import Pool
+from ray_musicssl.run_dir import RunDir, hash_of
+from ray_musicssl.training.checkpoint import MANIFEST, Checkpoint, newest_checkpoint, open_checkpoint
+
+WINDOW_FRAMES = 1500  # 30 s, the longest clip an encoder is trained on
+OVERLAP_FRAMES = 100  # on each side of a window, not kept inside a recording
+
+Layers = Literal["all"] | int | Sequence[int]
+
+
+class Encoder:
+    """A frozen encoder; see `embed`."""
+
+    def __init__(self, model: MusicEncoder, *, name: str, content_hash: str) -> None:
+        """Freeze a model.
+
+        Args:
+            model: the encoder; it is put into evaluation.
+            name: what reports call it.
+            content_hash: hash of its weights.
+        """
+        self.model = model.eval().requires_grad_(requires_grad=False)
+        self.name = name
+        self.content_hash = content_hash
+        self.num_layers = model.config.num_layers + 1
+        self.dim = model.config.dim
+        self.frame_rate = ENCODER_GRID.frame_rate
+
+    def embed(
+        self,
+        waveform: Float32[np.ndarray, "*channels samples"],
+        sample_rate: int,
+        *,
+        layers: Layers = "all",
+        pool: Pool = None,
+    ) -> Float32[np.ndarray, "layers *frames dim"]:
+        """Embed a recording.
+
+        Args:
+            waveform: `[samples]` or `[channels, samples]`, full scale 1.
+            sample_rate: Hz, any.
+            layers: which hidden states: all L + 1, one, or some; negative numbers count from the last.
+            pool: `mean` averages over time.
+
+        Returns:
+            `[layers, frames, dim]` at 50 Hz, or `[layers, dim]` pooled. Audio shorter than 25 ms is padded with silence to one
+            frame.
+
+        Raises:
+            ValueError: if the waveform has more than two axes or samples that are not finite, or a layer does not exist.
+        """
+        mono = to_encoder_rate(waveform, sample_rate)
+        chosen = self.layer_numbers(layers)
+        windows = list(_windows(ENCODER_GRID.num_frames(len(mono))))
+        if self.model.config.normalize_waveform:
+            mono = normalize(torch.from_numpy(mono)).numpy()
+        pieces = [self._embed_window(mono, window, chosen) for window in windows]
+        frames = np.concatenate(pieces, axis=1)
+        return frames.mean(axis=1) if pool == "mean" else frames
+
+    def layer_numbers(self, layers: Layers) -> list[int]:
+        """The numbers of the layers that `layers` means, from 0 up.
+
+        Raises:
+            ValueError: if one does not exist.
+        """
+        if layers == "all":
+            return list(range(self.num_layers))
+        numbers = [layers] if isinstance(layers, int) else [int(layer) for layer in layers]
+        for number in numbers:
+            if not -self.num_layers <= number < self.num_layers:
+                raise ValueError(f"layers={number} does not exist; this encoder has 0..{self.num_layers - 1}")
+        return [number % self.num_layers for number in numbers]
+
+    @torch.inference_mode()
+    def _embed_window(
+        self, mono: Float32[np.ndarray, " samples"], window: "_Window", layers: list[int]
+    ) -> Float32[np.ndarray, "layers frames dim"]:
+        first = window.start * ENCODER_GRID.hop_length
+        stop = first + ENCODER_GRID.num_samples(window.stop - window.start)
+        output = self.model(torch.from_numpy(mono[first:stop])[None])
+        kept = slice(window.keep_start - window.start, window.keep_stop - window.start)
+        return np.stack([output.hidden_states[layer][0, kept].float().numpy() for layer in layers])
+
+
+class _Window:
+    """A stretch of frames to compute, and the inner stretch to keep."""
+
+    def __init__(self, start: int, stop: int, num_frames: int) -> None:
+        self.start, self.stop = start, stop
+        self.keep_start = start + OVERLAP_FRAMES if start > 0 else 0
+        self.keep_stop = stop - OVERLAP_FRAMES if stop < num_frames else stop
+
+
+def _windows(num_frames: int) -> list[_Window]:
+    """Windows whose kept frames cover every frame once."""
+    hop = WINDOW_FRAMES - 2 * OVERLAP_FRAMES
+    starts = range(0, max(1, num_frames - 2 * OVERLAP_FRAMES), hop)
+    return [_Window(start, min(start + WINDOW_FRAMES, num_frames), num_frames) for start in starts]
+
+
+def to_encoder_rate(
+    waveform: Float32[np.ndarray, "*channels samples"], sample_rate: int
+) -> Float32[np.ndarray, " samples"]:
+    """Mono at 16 kHz, at least one frame long.
+
+    Raises:
+        ValueError: if the waveform has more than two axes, no samples, or samples that are not finite.
+    """
+    waveform = np.asarray(waveform, dtype=np.float32)
+    if waveform.ndim > 2 or waveform.size == 0:
+        raise ValueError(f"waveform has shape {waveform.shape}; [samples] or [channels, samples] is needed, not empty")
+    mono = waveform.mean(axis=0) if waveform.ndim == 2 else waveform
+    if not np.isfinite(mono).all():
+        raise ValueError("waveform has samples that are NaN or infinite; repair or drop it")
+    if sample_rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, sample_rate, SAMPLE_RATE, quality="HQ")
+    shortfall = ENCODER_GRID.num_samples(1) - len(mono)
+    return np.ascontiguousarray(np.pad(mono, (0, shortfall)) if shortfall > 0 else mono, dtype=np.float32)
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """Load the encoder of a run directory (its newest sound checkpoint) or of a checkpoint directory.
+
+    Raises:
+        DataError: if there is no checkpoint, or it does not verify.
+    """
+    checkpoint = find_checkpoint(Path(path))
+    model = MusicEncoder(checkpoint.config.encoder)
+    prefix = "encoder."
+    tensors = checkpoint.model_tensors()
+    model.load_state_dict({name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)})
+    return Encoder(model, name=run_name(checkpoint), content_hash=checkpoint.content_hash[:16])
+
+
+def untrained_encoder(path: str | Path, *, seed: int = 0) -> Encoder:
+    """A fresh encoder of the same architecture as a run's: what training is compared with.
+
+    Raises:
+        DataError: if there is no checkpoint at `path`.
+    """
+    checkpoint = find_checkpoint(Path(path))
+    config: PretrainConfig = checkpoint.config
+    identity = {"encoder": config.encoder.model_dump(mode="json"), "seed": seed, "untrained": True}
+    return Encoder(
+        build_encoder(config, seed=seed), name=f"random:{run_name(checkpoint)}", content_hash=hash_of(identity)
+    )
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint that a path means.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if (path / MANIFEST).exists():
+        return open_checkpoint(path)
+    checkpoint = newest_checkpoint(RunDir(path).checkpoints_dir)
+    if checkpoint is None:
+        raise DataError(f"{path} holds no sound checkpoint; give a run directory or a checkpoint directory")
+    return checkpoint
+
+
+def run_name(checkpoint: Checkpoint) -> str:
+    """What reports call a checkpoint's run: the name of its directory."""
+    return checkpoint.path.resolve().parent.parent.name

@@ -1,0 +1,47 @@
+"""Which label sets a run trains on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ray_musicssl.audio.shard import Shards
+from ray_musicssl.clustering.label_set import LabelSet, open_labels
+from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
+from ray_musicssl.errors import ConfigError
+from ray_musicssl.run_dir import done_facts
+
+
+def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] = ()) -> list[LabelSet]:
+    """Find one label set for each target feature of a run, in the order of its heads.
+
+    Args:
+        config: the run; its features must match, and its `num_clusters` decides between several sets of a feature.
+        shards: the clips.
+        paths: label directories to choose from; none: all under the shards.
+
+    Raises:
+        ConfigError: if a feature has no label set, or several that fit equally.
+        DataError: if a set is unfinished or belongs to other shards.
+    """
+    wanted = config.label_configs
+    if not wanted:
+        return []
+    directories = list(paths) or sorted(path for path in shards.labels_dir.glob("*") if done_facts(path, "label"))
+    found = [open_labels(shards, path) for path in directories]
+    return [_choose(kmeans, found, shards) for kmeans in wanted]
+
+
+def _choose(wanted: KmeansConfig, found: Sequence[LabelSet], shards: Shards) -> LabelSet:
+    fitting = [label_set for label_set in found if label_set.feature == wanted.feature]
+    same_size = [label_set for label_set in fitting if label_set.num_clusters == wanted.clustering.num_clusters]
+    candidates = same_size or fitting
+    if len(candidates) == 1:
+        return candidates[0]
+    feature = wanted.feature
+    if not candidates:
+        have = ", ".join(f"{label_set.feature.name} ({label_set.path})" for label_set in found) or "none"
+        raise ConfigError(
+            f"{shards.path} has no labels of the feature {feature}; found: {have}; run "
+            f"`musicssl kmeans --shards {shards.path} --out CODEBOOK feature.name={feature.name}` and `musicssl label`"
+        )
+    names = ", ".join(str(label_set.path) for label_set in candidates)
+    raise ConfigError(f"several label sets of the feature {feature.name} fit: {names}; choose one with --labels")
