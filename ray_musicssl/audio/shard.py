@@ -8,11 +8,11 @@ Conventions:
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Int16
 
@@ -51,6 +51,16 @@ def part_name(part: int) -> str:
     return f"part-{part:05d}.parquet"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A stretch of one input file: a row of `CLIP_SCHEMA`."""
+
+    clip_id: str
+    track_id: str
+    offset_s: float
+    pcm: Int16[np.ndarray, " samples"]
+
+
 @dataclass(frozen=True)
 class Shards:
     """A directory that `prepare` has completed."""
@@ -77,7 +87,7 @@ class Shards:
     def parts(self) -> list[int]:
         """Numbers of the parts that hold clips, ascending."""
         parts = pq.read_table(self.manifest_path, columns=["part"])["part"]
-        return sorted(pc.unique(parts).to_pylist())
+        return sorted(parts.unique().to_pylist())
 
     def part_path(self, part: int) -> Path:
         """The Parquet file of a part."""
@@ -103,7 +113,7 @@ def pcm_views(column: pa.ChunkedArray | pa.Array) -> list[Int16[np.ndarray, " sa
     if offsets is None or data is None:
         return [np.empty(0, np.int16) for _ in range(len(array))]
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    samples = [(int(start), int(stop)) for start, stop in zip(ends, ends[1:], strict=False)]
+    samples = [(int(start), int(stop)) for start, stop in pairwise(ends)]
     return [np.frombuffer(data, np.int16, count=(stop - start) // 2, offset=start) for start, stop in samples]
 
 
