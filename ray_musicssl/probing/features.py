@@ -1,13 +1,35 @@
-"""What a probe sees: any encoder, trained or not, and the baselines made by hand."""
+"""What a probe sees: the features of any encoder, trained or not, or made by hand; and the files that keep them.
 
-from typing import Literal, Protocol
+Conventions:
+    A chunk holds the features of a few examples as float16, each `[layers, dim]` (pooled) or `[layers, frames, dim]`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+import soundfile
+import torch
+from jaxtyping import Float16, Float32
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.run_dir import replacing
+from ray_musicssl.tasks.base import Example
+from ray_musicssl.tasks.locate import MIN_AUDIO_S, Fault
 
 Pool = Literal["mean"] | None
 
+CHUNK_AUDIO_S = 120.0  # half a second to half a minute of work, by the encoder's size
+CHUNK_EXAMPLES = 128
 
+
+@runtime_checkable
 class FrozenFeatures(Protocol):
     """Turns audio into features that stay fixed while a probe is fitted."""
 
@@ -22,3 +44,116 @@ class FrozenFeatures(Protocol):
     ) -> Float32[np.ndarray, "layers *frames dim"]:
         """Features `[layers, frames, dim]`, or `[layers, dim]` with one vector for the whole stretch."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkPlan:
+    """Which examples go into one file."""
+
+    path: Path
+    examples: Sequence[Example]
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio, as far as durations are known."""
+        return sum(example.duration_s or 0.0 for example in self.examples)
+
+
+def plan_chunks(examples: Sequence[Example], folder: Path) -> list[ChunkPlan]:
+    """Files for consecutive examples, about `CHUNK_AUDIO_S` of audio each; a function of the examples alone."""
+    groups: list[list[Example]] = [[]]
+    audio_s = 0.0
+    for example in examples:
+        duration_s = example.duration_s or 0.0
+        if groups[-1] and (audio_s + duration_s > CHUNK_AUDIO_S or len(groups[-1]) == CHUNK_EXAMPLES):
+            groups.append([])
+            audio_s = 0.0
+        groups[-1].append(example)
+        audio_s += duration_s
+    return [
+        ChunkPlan(path=folder / f"chunk-{index:05d}.safetensors", examples=group) for index, group in enumerate(groups)
+    ]
+
+
+def audio_identity(examples: Sequence[Example]) -> list[list[Any]]:
+    """What tells the audio of these examples from any other, without reading it: JSON-like, to be hashed."""
+    status = {path: path.stat() for path in {example.path for example in examples}}
+    return [
+        [e.id, e.path.name, status[e.path].st_size, status[e.path].st_mtime_ns, e.offset_s, e.duration_s]
+        for e in examples
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureChunk:
+    """The features of some examples, by their ids."""
+
+    features: dict[str, Float16[Tensor, "layers *frames dim"]]
+    failed: dict[str, Fault]  # examples whose audio turned out to be unusable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Decoded audio."""
+
+    waveform: Float32[np.ndarray, "channels samples"]
+    sample_rate: int
+
+
+def read_stretch(example: Example) -> Stretch:
+    """Decode the audio of an example.
+
+    Raises:
+        soundfile.LibsndfileError: if it cannot be decoded.
+    """
+    with soundfile.SoundFile(example.path) as file:
+        rate = file.samplerate
+        if example.offset_s:
+            file.seek(round(example.offset_s * rate))
+        count = -1 if example.duration_s is None else round(example.duration_s * rate)
+        samples = file.read(count, dtype="float32", always_2d=True)
+    return Stretch(waveform=np.ascontiguousarray(samples.T), sample_rate=rate)
+
+
+def extract_chunk(features: FrozenFeatures, examples: Sequence[Example], *, pool: Pool) -> FeatureChunk:
+    """The features of `examples`; audio that cannot be used is noted, and the rest goes on."""
+    found: dict[str, Tensor] = {}
+    failed: dict[str, Fault] = {}
+    for example in examples:
+        try:
+            stretch = read_stretch(example)
+        except (soundfile.LibsndfileError, OSError):
+            failed[example.id] = "undecodable" if example.path.exists() else "missing"
+            continue
+        if not np.isfinite(stretch.waveform).all():
+            failed[example.id] = "undecodable"
+        elif stretch.waveform.shape[1] < MIN_AUDIO_S * stretch.sample_rate:
+            failed[example.id] = "too_short"
+        else:
+            values = torch.from_numpy(features.embed(stretch.waveform, stretch.sample_rate, pool=pool))
+            limit = torch.finfo(torch.float16).max
+            found[example.id] = values.clamp(-limit, limit).half().contiguous()
+    return FeatureChunk(features=found, failed=failed)
+
+
+def save_chunk(path: Path, chunk: FeatureChunk) -> None:
+    """Write a chunk whole, or nothing."""
+    with replacing(path) as temporary:
+        tensors = {str(index): tensor for index, tensor in enumerate(chunk.features.values())}
+        # One entry only: the file format writes several in an order of chance, and equal chunks are to be equal bytes.
+        save_file(tensors, temporary, {"about": json.dumps({"ids": list(chunk.features), "failed": chunk.failed})})
+
+
+def load_chunk(path: Path) -> FeatureChunk:
+    """Read a chunk; the tensors stay on disk until they are used.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["about"])
+            found = {item: file.get_tensor(str(index)) for index, item in enumerate(about["ids"])}
+        return FeatureChunk(features=found, failed=about["failed"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"features in {path} cannot be read ({error!r}); remove the file and probe again") from error

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -62,10 +62,16 @@ class TaskData:
     examples: Sequence[Example]  # sorted by id
     skipped: Sequence[Skipped]
     expected: Mapping[Split, int]  # tracks (or notes) that the annotations promise, by split
+    classes: Sequence[str]  # what each output stands for; the probe's last layer is this wide
+    notes: Sequence[str] = ()  # what a reader of the scores should know of this copy of the data set
 
     def split(self, split: Split) -> list[Example]:
         """The examples of one split, in order."""
         return [example for example in self.examples if example.split == split]
+
+    def used(self) -> dict[Split, int]:
+        """How many tracks (or notes) of each split are usable."""
+        return {split: len({example.track for example in self.split(split)}) for split in SPLITS}
 
     def reasons(self) -> dict[str, int]:
         """How many items are left out, by reason."""
@@ -81,6 +87,7 @@ class Predictions:
     frame_rate: float = 50.0  # of beat activations
 
 
+@runtime_checkable
 class Task(Protocol):
     """A downstream task."""
 
@@ -89,22 +96,29 @@ class Task(Protocol):
     kind: TaskKind
     metrics: tuple[str, ...]  # the first one is the headline and the validation monitor
 
-    @property
-    def num_outputs(self) -> int:
-        """Width of the probe's last layer."""
-        ...
+    def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
+        """Find the data set at `data_dir` or a level or two below.
 
-    def read(self, data_dir: Path) -> TaskData:
-        """Find the data set at `data_dir` or one level below.
+        Args:
+            data_dir: the data set's folder or its parent.
+            annotations_only: do not look at the audio; examples then say what the annotations promise.
 
         Raises:
-            DataError: if it is not there; the message says what was expected where.
+            DataError: if it is not there; the message says what was expected where. Also if a split has nothing usable.
         """
         ...
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Every metric of `metrics` for one split."""
         ...
+
+
+def count_notes(dataset: str, expected: Mapping[Split, int], official: Mapping[Split, int]) -> list[str]:
+    """A note if the lists of this copy are not as long as the official ones."""
+    if all(expected[split] == official[split] for split in SPLITS):
+        return []
+    here, there = (", ".join(f"{split} {counts[split]}" for split in SPLITS) for counts in (expected, official))
+    return [f"this copy of {dataset} lists {here}; the official one {there}: scores do not compare with published ones"]
 
 
 @dataclass

@@ -1,0 +1,195 @@
+"""GiantSteps: the key of an electronic dance track.
+
+Conventions:
+    Train and valid are the MTG set, split by artist; test is the GiantSteps key set. Clips are scored as songs.
+    Folders may carry the suffix of a zip download (`giantsteps-key-dataset-c8cb8aad...`).
+    Keys are written with flats; class 0..11 is C..B major, 12..23 C..B minor.
+
+Source: Knees et al. 2015 (test), Faraldo et al. 2017 (train); artist split: Castellon, Donahue, Liang 2021, whose lists
+give 923 / 236 / 604 tracks.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.tasks.base import Example, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
+from ray_musicssl.tasks.locate import MIN_AUDIO_S, check_audio, find_all, find_one, first_existing, need_every_split
+from ray_musicssl.tasks.metrics import EnsembleRule, accuracy, by_song, key_score
+
+TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
+FLAT_OF = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}
+KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in TONICS)
+OFFICIAL_COUNTS: dict[Split, int] = {"train": 923, "valid": 236, "test": 604}
+CLIP_S = 30.0
+SURE = "2"  # the annotators' confidence that the train pool is filtered by
+# Of 116 hash values 100 go to train and 16 to valid.
+TRAIN_SHARE, HASH_RANGE = 100, 116
+TEST_DIR, POOL_DIR = "giantsteps-key-dataset", "giantsteps-mtg-key-dataset"
+SUFFIXES = (".LOFI.mp3", ".LOFI.wav", ".mp3", ".wav")
+# A last clip this little shorter than 30 s is still whole: decoders disagree about the padding of an mp3.
+CLIP_SLACK_S = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """One annotated track."""
+
+    id: str
+    split: Split
+    key: str  # as annotated; may be unreadable
+
+
+class GiantStepsKey:
+    """Key of a track, 24 classes, scored by the MIREX weights."""
+
+    name = "giantsteps_key"
+    dataset = "GiantSteps"
+    kind: TaskKind = "multiclass"
+    metrics = ("weighted_score", "accuracy")
+
+    def __init__(self, ensemble: EnsembleRule = "mean_logits") -> None:
+        self.ensemble: EnsembleRule = ensemble
+
+    def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
+        """Read both annotation sets and the audio under `data_dir`.
+
+        A track gives consecutive clips of 30 s, an incomplete last one dropped; a shorter track gives one clip.
+
+        Raises:
+            DataError: if an annotation folder is missing, or a split has no usable track.
+        """
+        data_dir = Path(data_dir)
+        tracks = [*_pool_tracks(data_dir), *_test_tracks(data_dir)]
+        folders = [] if annotations_only else _audio_dirs(data_dir)
+        examples: list[Example] = []
+        skipped = SkipList()
+        for track in tracks:
+            path = first_existing(folders, [track.id + suffix for suffix in SUFFIXES])
+            check = check_audio(path)
+            path = path or (folders[0] if folders else data_dir / "audio") / (track.id + SUFFIXES[0])
+            target = key_class(track.key)
+            fault = "no_label" if target is None else None if annotations_only else check.fault
+            if fault:
+                skipped.add(id=track.id, split=track.split, path=path, reason=fault)
+            else:
+                examples += _clips(track, path, target, None if annotations_only else check.duration_s)
+        expected: dict[Split, int] = {split: sum(t.split == split for t in tracks) for split in OFFICIAL_COUNTS}
+        data = TaskData(
+            examples=sorted(examples, key=lambda example: example.id),
+            skipped=skipped.items,
+            expected=expected,
+            classes=KEYS,
+            notes=count_notes("GiantSteps", expected, OFFICIAL_COUNTS),
+        )
+        need_every_split("GiantSteps", data_dir, data)
+        return data
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """MIREX weighted score and accuracy, one guess a song."""
+        tracks = [example.track for example in predictions.examples]
+        songs = by_song(tracks, np.stack(predictions.outputs), self.ensemble)
+        answers = np.array([predictions.examples[clip].target for clip in songs.first_clip])
+        guesses = songs.outputs.argmax(axis=1)
+        return {
+            "weighted_score": key_score(answers, guesses),
+            "accuracy": accuracy(answers, guesses),
+        }
+
+
+def key_class(text: str) -> int | None:
+    """The class of a key such as `D# minor`; None for several keys (`/`), none (`-`) or anything else."""
+    words = text.split()
+    if len(words) < 2:
+        return None
+    tonic = words[0][:1].upper() + words[0][1:]
+    name = f"{FLAT_OF.get(tonic, tonic)} {words[1].lower()}"
+    return KEYS.index(name) if name in KEYS and len(words) == 2 else None
+
+
+def _clips(track: Track, path: Path, target: int | None, duration_s: float | None) -> list[Example]:
+    """The track's clips; one without bounds if its duration is not known."""
+    if duration_s is None:
+        return [Example(id=track.id, track=track.id, path=path, split=track.split, target=target)]
+    whole = int((duration_s + CLIP_SLACK_S) // CLIP_S)
+    bounds = [(index * CLIP_S, CLIP_S) for index in range(whole)] or [(0.0, duration_s)]
+    return [
+        Example(
+            id=f"{track.id}-{index:03d}",
+            track=track.id,
+            path=path,
+            split=track.split,
+            target=target,
+            offset_s=offset_s,
+            duration_s=clip_s,
+        )
+        for index, (offset_s, clip_s) in enumerate(bounds)
+        if clip_s >= MIN_AUDIO_S
+    ]
+
+
+def artist_splits(artists_of: Sequence[Sequence[str]]) -> list[Split]:
+    """The split of each track, from its artists, so that no artist is in both.
+
+    An artist's split is a hash of the name; then, twice in file order, the artists of a track that has a valid one
+    become valid.
+
+    Args:
+        artists_of: the artists of every track of the pool, before any filter, in file order.
+    """
+    split_of: dict[str, Split] = {}
+    for artist in (artist for artists in artists_of for artist in artists):
+        digest = int(hashlib.sha1(artist.lower().encode(), usedforsecurity=False).hexdigest(), 16)
+        split_of[artist] = "train" if digest % HASH_RANGE < TRAIN_SHARE else "valid"
+    for _ in range(2):
+        for artists in artists_of:
+            if any(split_of[artist] == "valid" for artist in artists):
+                split_of |= dict.fromkeys(artists, "valid")
+    return ["valid" if any(split_of[artist] == "valid" for artist in artists) else "train" for artists in artists_of]
+
+
+def _pool_tracks(data_dir: Path) -> list[Track]:
+    """The tracks of train and valid that one sure key is known of, in file order."""
+    keys_path = find_one(data_dir, f"{POOL_DIR}*/annotations/annotations.txt", what="GiantSteps MTG key annotations")
+    artists_path = keys_path.with_name("beatport_metadata.txt")
+    if not artists_path.is_file():
+        raise DataError(
+            f"{artists_path} is missing; the split by artist needs it; fetch the {POOL_DIR} repository whole"
+        )
+    keys = _columns(keys_path)
+    artists = {row["ID"]: row.get("ARTIST", "") for row in _columns(artists_path)}
+    splits = artist_splits([[name.strip() for name in artists.get(row["ID"], "").split(",")] for row in keys])
+    tracks: list[Track] = []
+    for row, split in zip(keys, splits, strict=True):
+        key = row.get("MANUAL KEY", "-").strip()
+        has_one_key = "/" not in key and key != "-"
+        if row.get("C", "").strip() == SURE and has_one_key:
+            tracks.append(Track(id=row["ID"], split=split, key=key))
+    return tracks
+
+
+def _columns(path: Path) -> list[Mapping[str, str]]:
+    """The rows of a tab-separated file by column name; blank lines are left out, short rows lack their last columns."""
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+
+
+def _test_tracks(data_dir: Path) -> list[Track]:
+    folder = find_one(data_dir, f"{TEST_DIR}*/annotations/key", what="GiantSteps key annotations")
+    paths = sorted(folder.glob("*.key"))
+    return [Track(id=path.name.split(".")[0], split="test", key=path.read_text().strip()) for path in paths]
+
+
+def _audio_dirs(data_dir: Path) -> list[Path]:
+    """Folders the tracks may be in: one a data set, or one for both."""
+    found = find_all(data_dir, f"{POOL_DIR}*/audio", f"{TEST_DIR}*/audio", "audio")
+    if not found:
+        raise DataError(
+            f"no GiantSteps audio under {data_dir}; expected {TEST_DIR}/audio/<id>.LOFI.mp3 and {POOL_DIR}/audio/, "
+            f"or both in one audio/; run the repositories' audio_dl.sh"
+        )
+    return found

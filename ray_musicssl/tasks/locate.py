@@ -1,0 +1,108 @@
+"""Finding a data set in a folder, and finding out whether its audio can be used.
+
+Conventions:
+    `data_dir` is the data set's own folder or its parent; a data set may add one folder of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import soundfile
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.tasks.base import TaskData
+
+MAX_DEPTH = 2  # parent -> data set -> the folder its archive unpacks to
+MIN_AUDIO_S = 1.0
+
+Fault = Literal["missing", "empty", "undecodable", "too_short"]
+
+
+def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
+    """`data_dir` and the folders in it, nearest first, then by name."""
+    level = [data_dir]
+    yield from level
+    for _ in range(depth):
+        level = [
+            child for folder in level for child in sorted(folder.iterdir()) if child.is_dir() and child.name[0] != "."
+        ]
+        yield from level
+
+
+def find_all(data_dir: Path, *patterns: str) -> list[Path]:
+    """Every path that matches a pattern (`annotations/key`, `nsynth-train*`) in `data_dir` or up to two folders below.
+
+    Nearest first; at the same depth in the order of `patterns`, then by name.
+
+    Raises:
+        DataError: if `data_dir` is not a folder.
+    """
+    if not data_dir.is_dir():
+        raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
+    found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return list(dict.fromkeys(found))
+
+
+def find_one(data_dir: Path, *patterns: str, what: str) -> Path:
+    """The nearest path that matches.
+
+    Args:
+        data_dir: where to begin.
+        patterns: paths to look for; wildcards allowed.
+        what: names the thing in the message.
+
+    Raises:
+        DataError: if there is none; the message says what was expected where.
+    """
+    found = find_all(data_dir, *patterns)
+    if not found:
+        raise DataError(
+            f"no {what} under {data_dir}; expected {' or '.join(patterns)} there or at most {MAX_DEPTH} folders below; "
+            f"give --data the data set's folder or its parent"
+        )
+    return found[0]
+
+
+def first_existing(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    """The first of `names` that is a file in one of `folders`, folders first."""
+    paths = (folder / name for folder in folders for name in names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioCheck:
+    """What opening a file said about it."""
+
+    duration_s: float = 0.0
+    fault: Fault | None = None  # None: it can be used
+
+
+def check_audio(path: Path | None, *, min_s: float = MIN_AUDIO_S) -> AudioCheck:
+    """Open an audio file's header, no more, and say how long it is or why it cannot be used."""
+    if path is None or not path.is_file():
+        return AudioCheck(fault="missing")
+    if path.stat().st_size == 0:
+        return AudioCheck(fault="empty")
+    try:
+        duration_s = float(soundfile.info(path).duration)
+    except (soundfile.LibsndfileError, OSError):
+        return AudioCheck(fault="undecodable")
+    if duration_s == 0:
+        return AudioCheck(fault="empty")
+    return AudioCheck(duration_s=duration_s, fault="too_short" if duration_s < min_s else None)
+
+
+def need_every_split(dataset: str, data_dir: Path, data: TaskData) -> None:
+    """Check that there is something to train on, to choose by and to test on.
+
+    Raises:
+        DataError: naming the empty splits and why items were left out.
+    """
+    empty = [split for split, count in data.used().items() if count == 0]
+    if empty:
+        why = ", ".join(f"{count} {reason}" for reason, count in data.reasons().items()) or "none are listed"
+        raise DataError(
+            f"{dataset} under {data_dir} has no usable item in {', '.join(empty)} ({why}); check the folder"
+        )

@@ -1,0 +1,101 @@
+"""Feature chunks: which examples go where, what is kept, and what cannot be used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.probing.features import (
+    CHUNK_AUDIO_S,
+    CHUNK_EXAMPLES,
+    FeatureChunk,
+    audio_identity,
+    extract_chunk,
+    load_chunk,
+    plan_chunks,
+    read_stretch,
+    save_chunk,
+)
+from ray_musicssl.tasks.base import Example
+
+
+class Recorder:
+    """Gives back the start of what it is handed."""
+
+    name, content_hash, num_layers, dim, frame_rate = "recorder", "0", 1, 4, 50.0
+
+    def embed(self, waveform, sample_rate, *, pool=None):
+        return waveform[:1, :4].copy() if pool else waveform[:1, :8].reshape(1, 2, 4).copy()
+
+
+def example(path, index=0, **bounds):
+    return Example(id=f"e{index}", track="t", path=path, split="train", target=0, **bounds)
+
+
+@pytest.fixture
+def ramp_path(tmp_path):
+    """Three seconds at 1 kHz, stereo; sample n of the left channel is n / 4000."""
+    left = np.arange(3000) / 4000
+    soundfile.write(tmp_path / "ramp.wav", np.stack([left, -left], axis=1), 1000, subtype="FLOAT")
+    return tmp_path / "ramp.wav"
+
+
+def test_an_example_is_cut_where_it_says(ramp_path):
+    stretch = read_stretch(example(ramp_path, offset_s=0.5, duration_s=1.25))
+    assert (stretch.waveform.shape, stretch.sample_rate) == ((2, 1250), 1000)
+    np.testing.assert_allclose(stretch.waveform[0], np.arange(500, 1750) / 4000, rtol=1e-6)
+    assert read_stretch(example(ramp_path)).waveform.shape == (2, 3000)
+
+
+def test_bad_audio_is_noted_and_the_rest_goes_on(ramp_path, tmp_path):
+    soundfile.write(tmp_path / "nan.wav", np.full(3000, np.nan), 1000, subtype="FLOAT")
+    (tmp_path / "noise.wav").write_bytes(b"no audio")
+    paths = [ramp_path, tmp_path / "nan.wav", tmp_path / "noise.wav", tmp_path / "absent.wav"]
+    examples = [example(path, index) for index, path in enumerate(paths)]
+    examples.append(example(ramp_path, 4, offset_s=2.5, duration_s=30.0))
+    chunk = extract_chunk(Recorder(), examples, pool="mean")
+    assert list(chunk.features) == ["e0"]
+    assert chunk.failed == {"e1": "undecodable", "e2": "undecodable", "e3": "missing", "e4": "too_short"}
+
+
+@pytest.mark.parametrize(("pool", "shape"), [("mean", (1, 4)), (None, (1, 2, 4))])
+def test_a_chunk_is_read_back_as_it_was_saved(ramp_path, tmp_path, pool, shape):
+    chunk = extract_chunk(Recorder(), [example(ramp_path, index) for index in range(3)], pool=pool)
+    save_chunk(tmp_path / "chunk.safetensors", chunk)
+    loaded = load_chunk(tmp_path / "chunk.safetensors")
+    assert list(loaded.features) == ["e0", "e1", "e2"]
+    for name, tensor in loaded.features.items():
+        assert (tensor.dtype, tensor.shape) == (torch.float16, shape)
+        assert torch.equal(tensor, chunk.features[name])
+
+
+def test_an_empty_chunk_survives(tmp_path):
+    save_chunk(tmp_path / "c.safetensors", FeatureChunk(features={}, failed={"a": "missing"}))
+    assert load_chunk(tmp_path / "c.safetensors") == FeatureChunk(features={}, failed={"a": "missing"})
+
+
+def test_a_damaged_chunk_stops_with_its_name(tmp_path):
+    (tmp_path / "c.safetensors").write_bytes(b"short")
+    with pytest.raises(DataError, match=r"c\.safetensors cannot be read .*remove the file"):
+        load_chunk(tmp_path / "c.safetensors")
+
+
+def test_chunks_cover_every_example_once_and_stay_small():
+    path = Path("x")
+    durations = [30.0] * 9 + [0.5] * 300
+    examples = [example(path, index, duration_s=duration) for index, duration in enumerate(durations)]
+    plans = plan_chunks(examples, Path("folder"))
+    assert [e for plan in plans for e in plan.examples] == examples
+    assert all(plan.audio_s <= CHUNK_AUDIO_S and len(plan.examples) <= CHUNK_EXAMPLES for plan in plans)
+    assert len({plan.path for plan in plans}) == len(plans) > 3
+
+
+def test_audio_that_changes_has_another_identity(ramp_path):
+    before = audio_identity([example(ramp_path)])
+    assert audio_identity([example(ramp_path)]) == before
+    assert audio_identity([example(ramp_path, offset_s=1.0)]) != before
+    soundfile.write(ramp_path, np.zeros(2000), 1000)
+    assert audio_identity([example(ramp_path)]) != before

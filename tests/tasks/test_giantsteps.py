@@ -1,0 +1,138 @@
+"""The GiantSteps reader on hand-made folders, and on the real annotations."""
+
+import csv
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.tasks.base import Example, Predictions
+from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey, artist_splits, key_class
+
+# By the artist hash: "Cleo" and "Bert" are train, "Valid 14" valid (checked in a test below).
+TRAIN_ARTISTS, VALID_ARTIST = ("Cleo", "Bert"), "Valid 14"
+ANNOTATIONS = [
+    ("11", "D# minor", "2", "Cleo"),
+    ("12", "C major", "2", f"Bert, {VALID_ARTIST}"),
+    ("13", "C major / A minor", "2", "Cleo"),
+    ("14", "-", "2", "Cleo"),
+    ("15", "F major", "1", "Cleo"),
+    ("16", "H major", "2", "Cleo"),
+    ("17", "G minor", "2", "Bert"),
+]
+
+
+@pytest.fixture
+def giantsteps_dir(tmp_path, write_audio):
+    root = tmp_path / "giantsteps"
+    pool, test = root / "giantsteps-mtg-key-dataset-fd7b8c5", root / "giantsteps-key-dataset"
+    (pool / "annotations").mkdir(parents=True)
+    keys = [("ID", "MANUAL KEY", "C"), *(row[:3] for row in ANNOTATIONS)]
+    artists = [("ID", "ARTIST", "SONG TITLE"), *((row[0], row[3], "x") for row in ANNOTATIONS)]
+    (pool / "annotations/annotations.txt").write_text("".join("\t".join(row) + "\n" for row in keys))
+    (pool / "annotations/beatport_metadata.txt").write_text("".join("\t".join(row) + "\n" for row in artists))
+    (test / "annotations/key").mkdir(parents=True)
+    for track, duration_s in (("91", 65.0), ("92", 5.0), ("93", 0.5)):
+        (test / f"annotations/key/{track}.LOFI.key").write_text("Ab major")
+        write_audio(test / f"audio/{track}.LOFI.mp3", duration_s, 4000)
+    for track, duration_s in (("11", 30.0), ("12", 2.0), ("16", 2.0)):
+        write_audio(pool / f"audio/{track}.LOFI.mp3", duration_s, 4000)
+    return root
+
+
+def test_tracks_become_clips_and_each_unusable_track_has_its_reason(giantsteps_dir):
+    # Track 12 makes Bert valid, and so track 17.
+    write_17 = next(giantsteps_dir.glob("giantsteps-mtg*")) / "audio"
+    shutil.copy(write_17 / "12.LOFI.mp3", write_17 / "17.LOFI.mp3")
+    data = GiantStepsKey().read(giantsteps_dir)
+    assert [(e.id, e.split, KEYS[e.target], e.offset_s, e.duration_s) for e in data.examples] == [
+        ("11-000", "train", "Eb minor", 0, 30),
+        ("12-000", "valid", "C major", 0, 2),
+        ("17-000", "valid", "G minor", 0, 2),
+        ("91-000", "test", "Ab major", 0, 30),
+        ("91-001", "test", "Ab major", 30, 30),
+        ("92-000", "test", "Ab major", 0, 5),
+    ]
+    assert {item.id: item.reason for item in data.skipped} == {"16": "no_label", "93": "too_short"}
+    assert data.expected == {"train": 2, "valid": 2, "test": 3}
+    assert data.used() == {"train": 1, "valid": 2, "test": 2}
+
+
+def test_folder_and_parent_give_the_same_data(giantsteps_dir):
+    assert GiantStepsKey().read(giantsteps_dir) == GiantStepsKey().read(giantsteps_dir.parent)
+
+
+def test_all_audio_may_lie_in_one_folder(giantsteps_dir):
+    before = GiantStepsKey().read(giantsteps_dir)
+    (giantsteps_dir / "audio").mkdir()
+    for path in list(giantsteps_dir.glob("giantsteps-*/audio/*")):
+        path.rename(giantsteps_dir / "audio" / path.name)
+    after = GiantStepsKey().read(giantsteps_dir)
+    assert [e.id for e in after.examples] == [e.id for e in before.examples]
+
+
+def test_missing_audio_is_skipped_with_that_reason(giantsteps_dir):
+    assert {i.id for i in GiantStepsKey().read(giantsteps_dir).skipped if i.reason == "missing"} == {"17"}
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("giantsteps-key-dataset", "no GiantSteps key annotations"),
+        ("giantsteps-mtg-key-dataset-fd7b8c5", "no GiantSteps MTG key annotations"),
+        ("giantsteps-mtg-key-dataset-fd7b8c5/annotations/beatport_metadata.txt", "split by artist needs it"),
+    ],
+)
+def test_a_missing_part_is_named(giantsteps_dir, gone, message):
+    path = giantsteps_dir / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(DataError, match=message):
+        GiantStepsKey().read(giantsteps_dir)
+
+
+def test_artists_of_a_track_with_a_valid_artist_become_valid_wherever_they_are():
+    lists = [["Cleo"], ["Cleo", "Bert"], ["Bert", VALID_ARTIST], ["Someone"]]
+    assert artist_splits([["Cleo"], ["Bert"], [VALID_ARTIST]]) == ["train", "train", "valid"]
+    # Bert turns valid in the first pass, Cleo (earlier in the file) in the second.
+    assert artist_splits(lists)[:3] == ["valid", "valid", "valid"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("D# minor", "Eb minor"), ("d minor", "D minor"), ("Gb Major", "Gb major"), ("C", None), ("-", None), ("", None)],
+)
+def test_keys_are_read_with_flats_whatever_their_case(text, expected):
+    found = key_class(text)
+    assert (None if found is None else KEYS[found]) == expected
+
+
+def test_songs_are_scored_once_whatever_their_number_of_clips():
+    def clip(track, target):
+        return Example(id=f"{track}-x", track=track, path=Path("x"), split="test", target=target)
+
+    examples = [clip("a", 0), clip("a", 0), clip("a", 0), clip("b", 5)]
+    outputs = np.zeros((4, 24), np.float32)
+    outputs[[0, 1], 7], outputs[2, 0], outputs[3, 5] = 1.0, 3.0, 1.0  # two weak clips say G, one strong clip says C
+    predictions = Predictions(examples=examples, outputs=list(outputs))
+    assert GiantStepsKey().score(predictions) == {"weighted_score": 1.0, "accuracy": 1.0}
+    assert GiantStepsKey(ensemble="vote").score(predictions) == {"weighted_score": 0.75, "accuracy": 0.5}
+
+
+@pytest.mark.metadata
+def test_real_annotations_give_the_published_split_and_keys(metadata_dir, tmp_path):
+    source = metadata_dir / "giantsteps"
+    for name in ("giantsteps-key-dataset", "giantsteps-mtg-key-dataset"):
+        with tarfile.open(source / f"{name}.annotations.tar.gz") as archive:
+            archive.extractall(tmp_path, filter="data")
+    for name in ("annotations.txt", "beatport_metadata.txt"):
+        part = "giantsteps-mtg-key-dataset/annotations"
+        shutil.copy(source / part / name, tmp_path / part / name)
+    data = GiantStepsKey().read(tmp_path, annotations_only=True)
+    assert data.used() == {"train": 923, "valid": 236, "test": 604}
+    assert not data.notes
+    with (source / "giantsteps_split_jukemir.tsv").open() as file:
+        published = {row[0]: tuple(row[1:3]) for row in list(csv.reader(file, delimiter="\t"))[1:]}
+    assert {e.track: (e.split, KEYS[e.target]) for e in data.examples} == published

@@ -1,0 +1,83 @@
+"""The NSynth reader on hand-made folders."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.tasks.base import Example, Predictions
+from ray_musicssl.tasks.nsynth import NsynthPitch
+
+NOTES = {
+    "train": ["bass_synthetic_033-022-050", "synth_lead_synthetic_001-060-127"],
+    "valid": ["flute_acoustic_002-061-100"],
+    "test": ["vocal_electronic_000-127-025", "guitar_acoustic_014-040-075"],
+}
+
+
+@pytest.fixture
+def nsynth_dir(tmp_path, write_audio):
+    root = tmp_path / "nsynth"
+    for split, notes in NOTES.items():
+        for note in notes:
+            write_audio(root / f"nsynth-{split}" / "audio" / f"{note}.wav")
+        index = {note: {"note_str": note, "pitch": int(note.split("-")[1]), "qualities": [0] * 10} for note in notes}
+        (root / f"nsynth-{split}" / "examples.json").write_text(json.dumps(index))
+    return root
+
+
+def test_pitch_is_the_class(nsynth_dir):
+    data = NsynthPitch().read(nsynth_dir)
+    assert [(e.id, e.split, e.target) for e in data.examples] == [
+        ("bass_synthetic_033-022-050", "train", 22),
+        ("flute_acoustic_002-061-100", "valid", 61),
+        ("guitar_acoustic_014-040-075", "test", 40),
+        ("synth_lead_synthetic_001-060-127", "train", 60),
+        ("vocal_electronic_000-127-025", "test", 127),
+    ]
+    assert data.used() == data.expected == {"train": 2, "valid": 1, "test": 2}
+    assert len(data.classes) == 128
+
+
+def test_without_an_index_the_names_give_the_same_data(nsynth_dir):
+    before = NsynthPitch().read(nsynth_dir.parent)
+    for path in nsynth_dir.glob("*/examples.json"):
+        path.unlink()
+    assert NsynthPitch().read(nsynth_dir) == before
+
+
+def test_absent_broken_and_unlabelled_notes_have_their_reasons(nsynth_dir, write_audio):
+    (nsynth_dir / "nsynth-train/audio/bass_synthetic_033-022-050.wav").unlink()
+    (nsynth_dir / "nsynth-test/audio/vocal_electronic_000-127-025.wav").write_bytes(b"RIFFnonsense")
+    for path in nsynth_dir.glob("*/examples.json"):
+        index = json.loads(path.read_text())
+        index["odd"] = {"note_str": "odd", "pitch": 128}
+        path.write_text(json.dumps(index))
+    data = NsynthPitch().read(nsynth_dir)
+    assert data.reasons() == {"missing": 1, "bad_row": 3, "undecodable": 1}
+    assert data.expected == {"train": 3, "valid": 2, "test": 3}
+
+
+def test_annotations_need_no_audio(nsynth_dir):
+    shutil.rmtree(nsynth_dir / "nsynth-train" / "audio")
+    assert NsynthPitch().read(nsynth_dir, annotations_only=True).used() == {"train": 2, "valid": 1, "test": 2}
+    with pytest.raises(DataError, match=r"no usable item in train .2 missing"):
+        NsynthPitch().read(nsynth_dir)
+
+
+def test_a_missing_folder_and_a_damaged_index_are_named(nsynth_dir):
+    (nsynth_dir / "nsynth-valid/examples.json").write_text("{")
+    with pytest.raises(DataError, match="not NSynth's index"):
+        NsynthPitch().read(nsynth_dir)
+    shutil.rmtree(nsynth_dir / "nsynth-valid")
+    with pytest.raises(DataError, match="expected nsynth-valid there"):
+        NsynthPitch().read(nsynth_dir)
+
+
+def test_score_is_the_fraction_of_exact_pitches():
+    examples = [Example(id=str(i), track=str(i), path=Path("x"), split="test", target=60 + i) for i in range(2)]
+    outputs = [np.eye(128, dtype=np.float32)[60], np.eye(128, dtype=np.float32)[60]]
+    assert NsynthPitch().score(Predictions(examples=examples, outputs=outputs)) == {"accuracy": 0.5}
