@@ -30,6 +30,9 @@ class Registry(Mapping[str, str]):
             raise ConfigError(f'unknown {self.kind} "{name}"{nearest(name, known)}; known: {", ".join(known)}')
         return self._table[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
 

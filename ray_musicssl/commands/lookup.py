@@ -43,7 +43,7 @@ def tasks(
     as_json: Json = False,
 ) -> None:
     """List the downstream tasks, or check a data set before spending time on it."""
-    from ray_musicssl.tasks.base import check_task, describe_tasks
+    from ray_musicssl.tasks.listing import check_task, describe_tasks
 
     if action == "list":
         print_rows(describe_tasks(), as_json=as_json)

@@ -148,7 +148,7 @@ def probe(
     """Score frozen encoders on downstream tasks."""
     from ray_musicssl.config.loading import load_config
     from ray_musicssl.config.probe import ProbeConfig
-    from ray_musicssl.tasks.base import choose_tasks
+    from ray_musicssl.tasks.listing import choose_tasks
 
     config = load_config(ProbeConfig, overrides=setting or ())
     names = choose_tasks(tasks)
@@ -188,7 +188,7 @@ def pipeline(
     """Run all stages in order, skipping what is done: prepare, kmeans, label, pretrain, embed, probe, report."""
     from ray_musicssl.config.loading import load_config
     from ray_musicssl.config.pretrain import PretrainConfig
-    from ray_musicssl.tasks.base import choose_tasks
+    from ray_musicssl.tasks.listing import choose_tasks
 
     names = [name.strip() for name in presets.split(",")]
     for name in names:

@@ -107,7 +107,7 @@ def probe(
         raise ConfigError(f"{len(specs)} encoders but {len(out_dirs)} directories for their scores; give one for each")
     data = {name: _read(name, data_dir, cache_dir, strict=strict) for name in dict.fromkeys(tasks)}
     for note in dict.fromkeys(note for found in data.values() for note in found.notes):
-        logger.warning(note)
+        logger.info(note)  # the scores carry it too
     sources = [(describe(spec), Path(out_dir).resolve()) for spec, out_dir in zip(specs, out_dirs, strict=True)]
     jobs = [
         _plan(source, name, data[name], out_dir=out_dir, config=config, cache_dir=cache_dir.resolve())

@@ -65,6 +65,11 @@ class TaskScore:
     notes: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def line(self) -> str:
+        """Model, task and every metric in points, on one line."""
+        scores = ", ".join(f"{name} {100 * s.mean:.1f} +- {100 * s.sd:.1f}" for name, s in self.metrics.items())
+        return f"{self.model}  {self.task}  {scores}"
+
     def is_for(self, *, encoder_hash: str, data_hash: str, config_hash: str) -> bool:
         """Whether the score would come out the same again."""
         mine = (self.encoder_hash, self.data_hash, self.config_hash)
