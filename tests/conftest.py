@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,11 @@ import pytest
 
 from ray_musicssl.audio.frames import SAMPLE_RATE, FrameGrid
 from ray_musicssl.audio.shard import CLIP_SCHEMA, LABEL_SCHEMA, MANIFEST_SCHEMA, Shards, open_shards, part_name
-from ray_musicssl.run_dir import mark_done
+from ray_musicssl.run_dir import RunDir, mark_done
+
+if TYPE_CHECKING:  # torch is loaded by the tests that train
+    from ray_musicssl.config.pretrain import PretrainConfig
+    from ray_musicssl.training.checkpoint import Checkpoint
 
 # Set before ray is first imported: worker losses are noticed sooner, and BLAS keeps to its core.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
@@ -25,6 +31,53 @@ def cluster() -> Iterator[None]:
 
     with session(num_cpus=2):
         yield
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """A run small enough to be killed, resumed and compared byte for byte.
+
+    40 clips and 8 crops a step: 5 steps are one epoch, the 30 steps six. Every step is logged, every fifth saved.
+    """
+
+    shards: Shards
+    preset: str = "music2vec-demo"
+    clips_per_epoch: int = 40
+    num_steps: int = 30
+    overrides: tuple[str, ...] = (
+        *("encoder.num_layers=2", "encoder.dim=32", "encoder.ffn_dim=64", "encoder.num_heads=2"),
+        *("encoder.conv_dim=16", "encoder.dropout=0.1", "encoder.layerdrop=0.3", "objective.top_k=2"),
+        *("audio.crop_s=0.5", "audio.batch_s=4", "audio.micro_batch_s=1", "training.reduce=ordered"),
+        *("training.max_steps=30", "training.checkpoint_every_steps=5", "training.keep_checkpoints=10"),
+        *("training.log_every_steps=1", "scaling.num_workers=0"),
+    )
+
+    def config(self, *overrides: str) -> "PretrainConfig":
+        """Its settings, with some changed."""
+        from ray_musicssl.config.loading import load_config
+        from ray_musicssl.config.pretrain import PretrainConfig
+
+        return load_config(PretrainConfig, preset=self.preset, overrides=[*self.overrides, *overrides])
+
+    def train(self, run_dir: Path, *overrides: str) -> "Checkpoint":
+        """Train it, or go on; inside this process unless an override says otherwise."""
+        from ray_musicssl.on_ray.pretrain import pretrain
+
+        return pretrain(self.config(*overrides), self.shards, RunDir(run_dir))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A tiny run and its shards of noise."""
+    return TinyRun(_write_shards(tmp_path_factory.mktemp("tiny") / "shards", seconds=[1.0] * 40))
+
+
+@pytest.fixture(scope="session")
+def whole_run_dir(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run, trained by one worker inside this process without a break: what others must equal."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    tiny.train(run_dir)
+    return run_dir
 
 
 @pytest.fixture(scope="session")
