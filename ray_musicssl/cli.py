@@ -7,14 +7,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-import click
 import typer
 
 from ray_musicssl import __version__
 from ray_musicssl.commands import lookup, stages
-from ray_musicssl.errors import ConfigError, MusicsslError
+from ray_musicssl.errors import ConfigError, MusicsslError, StoppedError
 
-USAGE_EXIT_CODE = ConfigError.exit_code
+# The base of all that is wrong with the words of a command; typer exports only its leaves.
+USAGE_ERROR = typer.BadParameter.__mro__[2]
+INTERRUPTED = 130  # typer turns Ctrl-C into this code of its own
 
 app = typer.Typer(
     name="musicssl",
@@ -70,10 +71,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = app(args=None if argv is None else list(argv), prog_name="musicssl", standalone_mode=False)
     except MusicsslError as error:
         code = _say_error(str(error), error.exit_code)
-    except click.ClickException as error:
-        code = _say_error(f"{error.format_message()}; `musicssl --help` lists the commands", USAGE_EXIT_CODE)
-    except (click.Abort, KeyboardInterrupt):
-        code = _say_error("interrupted; the same command goes on from what is done", 75)
+    except USAGE_ERROR as error:
+        code = _say_error(f"{error.format_message()}; `musicssl --help` lists the commands", ConfigError.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        code = _say_error("interrupted; the same command goes on from what is done", StoppedError.exit_code)
     sys.exit(code or 0)
 
 

@@ -104,4 +104,5 @@ def progress(stage: str, total: float, unit: str) -> Iterator[Meter]:
         meter = _LineMeter(stage, total, unit)
         yield meter
     took_s = time.monotonic() - started
-    stderr.print(f"{stage:<10} {meter.done:.0f} {unit} in {took_s:.1f} s  {meter.note}", highlight=False)
+    closing = f"{stage:<10} {meter.done:.0f} {unit} in {took_s:.1f} s  {meter.note}"
+    stderr.print(closing, highlight=False, soft_wrap=True)

@@ -46,8 +46,9 @@ class TinyRun:
     num_steps: int = 30
     overrides: tuple[str, ...] = (
         *("encoder.num_layers=2", "encoder.dim=32", "encoder.ffn_dim=64", "encoder.num_heads=2"),
-        *("encoder.conv_dim=16", "encoder.dropout=0.1", "encoder.layerdrop=0.3", "objective.top_k=2"),
+        *("encoder.conv_dim=16", "encoder.dropout=0.1", "encoder.layerdrop=0.3", "encoder.conv_norm=group"),
         *("audio.crop_s=0.5", "audio.batch_s=4", "audio.micro_batch_s=1", "training.reduce=ordered"),
+        *("objective.top_k=2", "encoder.normalize_waveform=false", "training.seed=1337", "optim.peak_lr=1e-3"),
         *("training.max_steps=30", "training.checkpoint_every_steps=5", "training.keep_checkpoints=10"),
         *("training.log_every_steps=1", "scaling.num_workers=0"),
     )

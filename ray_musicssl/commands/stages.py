@@ -16,9 +16,15 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """See the whole road in minutes: make music, train both objectives, probe them, write a report."""
-    from ray_musicssl.on_ray.demo import run_demo
+    from ray_musicssl.config.loading import load_config
+    from ray_musicssl.config.pretrain import PretrainConfig
+    from ray_musicssl.demo.corpus import plan
+    from ray_musicssl.on_ray.demo import PRESETS, run_demo
     from ray_musicssl.on_ray.session import session
 
+    plan(size, seed)  # a wrong size or setting stops here, before a cluster starts
+    for name in PRESETS:
+        load_config(PretrainConfig, preset=name, overrides=overrides or ())
     with session():
         report_path = run_demo(out, preset=size, seed=seed, overrides=tuple(overrides or ()))
     say_where(report_path)
@@ -32,10 +38,8 @@ def demo_data(
 ) -> None:
     """Make the demo's music: a pre-training pool and miniature data sets in their official layouts."""
     from ray_musicssl.on_ray.demo_data import make_demo_data
-    from ray_musicssl.on_ray.session import session
 
-    with session():
-        say_where(make_demo_data(out, preset=preset, seed=seed))
+    say_where(make_demo_data(out, preset=preset, seed=seed))
 
 
 def prepare(
@@ -63,11 +67,8 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", overrides: Override
     config = load_config(KmeansConfig, preset=preset, overrides=overrides or ())
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.kmeans import fit_codebook
-    from ray_musicssl.on_ray.session import session
 
-    opened = open_shards(shards)
-    with session():
-        codebook = fit_codebook(opened, out, config)
+    codebook = fit_codebook(open_shards(shards), out, config)
     print(f"codebook {codebook.hash}: {codebook.num_clusters} clusters of {config.feature.name}")
     say_where(out)
 
@@ -77,11 +78,8 @@ def label(shards: ShardsDir, codebook: Annotated[Path, typer.Option(help="What `
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.clustering.codebook import load_codebook
     from ray_musicssl.on_ray.label import label as run
-    from ray_musicssl.on_ray.session import session
 
-    opened, book = open_shards(shards), load_codebook(codebook)
-    with session():
-        say_where(run(opened, book))
+    say_where(run(open_shards(shards), load_codebook(codebook)))
 
 
 def pretrain(
@@ -124,10 +122,8 @@ def embed(
         raise ConfigError(f"--layers {layers!r}: write `all` or whole numbers with commas, such as 0,4")
     numbers = "all" if layers == "all" else [int(word) for word in layers.split(",")]
     from ray_musicssl.on_ray.embed import embed_files
-    from ray_musicssl.on_ray.session import session
 
-    with session():
-        say_where(embed_files(run, audio, out, layers=numbers, pool=None if frames else "mean", clip_s=clip_s))
+    say_where(embed_files(run, audio, out, layers=numbers, pool=None if frames else "mean", clip_s=clip_s))
 
 
 def probe(
@@ -153,13 +149,11 @@ def probe(
     config = load_config(ProbeConfig, overrides=setting or ())
     names = choose_tasks(tasks)
     from ray_musicssl.on_ray.probe import probe as run
-    from ray_musicssl.on_ray.session import session
 
     out_dirs = [
         Path(model) if Path(model).is_dir() else out / model.replace(":", "-").replace("/", "-") for model in models
     ]
-    with session():
-        scores = run(models, data, names, out_dirs, config, cache_dir=cache, strict=strict)
+    scores = run(models, data, names, out_dirs, config, cache_dir=cache, strict=strict)
     for score in scores:
         print(score.line())
     for out_dir in out_dirs:
@@ -172,8 +166,9 @@ def report(
 ) -> None:
     """Write report.html, results.md and results.csv for all that lies under a folder."""
     from ray_musicssl.reporting.html import write_report
+    from ray_musicssl.run_dir import RunDir
 
-    say_where(write_report(root, out))
+    say_where(write_report(root, RunDir(out).report_path if out else None))
 
 
 def pipeline(

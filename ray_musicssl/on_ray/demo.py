@@ -30,6 +30,6 @@ def run_demo(out: Path, *, preset: str = "demo", seed: int = 0, overrides: tuple
         overrides=overrides,
         data_dir=data_dir / "datasets",
         tasks=TASKS,
-        probe_config=ProbeConfig(num_seeds=3, batch_size=16),
+        probe_config=ProbeConfig(num_seeds=2, batch_size=16),
         embed_audio=str(data_dir / "pool" / "*.ogg"),
     ).run()

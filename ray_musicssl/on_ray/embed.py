@@ -20,8 +20,10 @@ from ray_musicssl.audio.ledger import LedgerRow, count_statuses, row_of, values_
 from ray_musicssl.audio.parts import PartPlan, plan_parts
 from ray_musicssl.audio.shard import FULL_SCALE, Clip, part_name
 from ray_musicssl.audio.sources import AudioFile, list_files
+from ray_musicssl.config.loading import build
 from ray_musicssl.config.prepare import PrepareConfig
-from ray_musicssl.on_ray.session import run_tasks
+from ray_musicssl.errors import ConfigError
+from ray_musicssl.on_ray.session import run_tasks, session
 from ray_musicssl.probing.embed import Encoder, Layers, load_encoder
 from ray_musicssl.probing.features import Pool
 from ray_musicssl.progress import progress
@@ -58,7 +60,7 @@ class _PartJob:
 def embed_files(
     encoder_path: Path, audio: str, out: Path, *, layers: Layers = "all", pool: Pool = "mean", clip_s: float = 30.0
 ) -> Path:
-    """Embed every file under `audio`, inside `session()`.
+    """Embed every file under `audio`.
 
     Args:
         encoder_path: a run or checkpoint directory.
@@ -72,11 +74,16 @@ def embed_files(
         `out`.
 
     Raises:
+        ConfigError: if `clip_s` is out of range or a layer does not exist.
         DataError: if there is no audio or no sound checkpoint.
         ResumeRefusedError: if `out` holds embeddings of other files, another encoder or other settings.
     """
+    config = build(PrepareConfig, {"clip_s": clip_s}, origin="embed")
     encoder = load_encoder(encoder_path)
-    config = PrepareConfig(clip_s=clip_s)
+    try:
+        encoder.layer_numbers(layers)
+    except ValueError as error:
+        raise ConfigError(f"{encoder_path}: {error}") from error
     plan = plan_parts(list_files(audio), config)
     chosen = layers if isinstance(layers, str | int) else list(layers)
     fingerprint = hash_of([plan.fingerprint, encoder.content_hash, chosen, pool])
@@ -95,7 +102,7 @@ def embed_files(
             for part in plan.parts
         ]
         waiting = [job for job in jobs if not _is_written(job, fingerprint)]
-        with progress("embed", plan.num_files, "files") as meter:
+        with session(), progress("embed", plan.num_files, "files") as meter:
             meter.start_from(plan.num_files - sum(len(job.part.files) for job in waiting))
             for index, rows in run_tasks(_embed_part, waiting):
                 write_json(waiting[index].sidecar_path, {"fingerprint": fingerprint, "ledger": rows})

@@ -98,7 +98,8 @@ class Encoder:
         self, mono: Float32[np.ndarray, " samples"], window: "_Window", layers: list[int]
     ) -> Float32[np.ndarray, "layers frames dim"]:
         first = window.start * ENCODER_GRID.hop_length
-        stop = first + ENCODER_GRID.num_samples(window.stop - window.start)
+        # To the very end of the recording: a stem with group norm hears also the samples behind the last whole frame.
+        stop = None if window.is_last else first + ENCODER_GRID.num_samples(window.stop - window.start)
         output = self.model(torch.from_numpy(mono[first:stop])[None])
         kept = slice(window.keep_start - window.start, window.keep_stop - window.start)
         return np.stack([output.hidden_states[layer][0, kept].float().numpy() for layer in layers])
@@ -108,7 +109,7 @@ class _Window:
     """A stretch of frames to compute, and the inner stretch to keep."""
 
     def __init__(self, start: int, stop: int, num_frames: int) -> None:
-        self.start, self.stop = start, stop
+        self.start, self.stop, self.is_last = start, stop, stop == num_frames
         self.keep_start = start + OVERLAP_FRAMES if start > 0 else 0
         self.keep_stop = stop - OVERLAP_FRAMES if stop < num_frames else stop
 

@@ -16,25 +16,18 @@ POLL_S = 0.01
 
 
 @pytest.fixture
-def wait_for() -> Callable[..., None]:
-    """Wait until something is observed: `wait_for(is_so, "what it is")`; a missed deadline fails the test."""
-    return _wait_for
-
-
-def _wait_for(is_so: Callable[[], bool], what: str, *, give_up: Callable[[], bool] = lambda: False) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not is_so():
-        if give_up() or time.monotonic() > deadline:
-            pytest.fail(f"not seen: {what}")
-        time.sleep(POLL_S)
-
-
-@pytest.fixture
 def wait_for_steps() -> Callable[..., None]:
-    """Wait until a run has logged so many steps: `wait_for_steps(run_dir, 7, give_up=has_ended)`."""
+    """Wait until a run has logged so many steps: `wait_for_steps(run_dir, 7, has_ended=...)`.
 
-    def wait(run_dir: Path, steps: int, *, give_up: Callable[[], bool]) -> None:
-        _wait_for(lambda: logged_steps(run_dir)[-1:] >= [steps], f"step {steps} of {run_dir}", give_up=give_up)
+    A deadline that is missed, or a run that ends before, fails the test.
+    """
+
+    def wait(run_dir: Path, steps: int, *, has_ended: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while len(logged_steps(run_dir)) < steps:
+            if has_ended() or time.monotonic() > deadline:
+                pytest.fail(f"step {steps} of {run_dir} was never logged")
+            time.sleep(POLL_S)
 
     return wait
 

@@ -12,8 +12,9 @@ ALLREDUCE = ("training.reduce=allreduce", "audio.micro_batch_s=2")
 
 @pytest.mark.ray
 @pytest.mark.chaos
+@pytest.mark.usefixtures("cluster")
 def test_a_run_whose_worker_is_killed_ends_in_the_same_bytes(
-    tiny, tmp_path, cluster, train_workers, wait_for_steps, assert_nothing_was_lost
+    tiny, tmp_path, train_workers, wait_for_steps, assert_nothing_was_lost
 ):
     expected = tiny.train(tmp_path / "whole", *ALLREDUCE)
     run_dir, ended = tmp_path / "run", []
@@ -21,7 +22,7 @@ def test_a_run_whose_worker_is_killed_ends_in_the_same_bytes(
         target=lambda: ended.append(tiny.train(run_dir, *ALLREDUCE, "scaling.num_workers=2")), daemon=True
     )
     thread.start()
-    wait_for_steps(run_dir, 7, give_up=lambda: not thread.is_alive())
+    wait_for_steps(run_dir, 7, has_ended=lambda: not thread.is_alive())
     workers = train_workers()
     workers[-1].kill()
     killed_at = newest_checkpoint(run_dir / "checkpoints")

@@ -1,0 +1,166 @@
+"""What a run's stream holds, read without Ray; that Ray deals it in rank order is seen in `test_pretrain`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.on_ray import batches
+from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read_here
+from ray_musicssl.run_dir import RunDir
+from ray_musicssl.training.loop import Run, Worker
+from ray_musicssl.training.plan import StepLayout
+from ray_musicssl.training.reader import CropReader, LabelSource
+
+LABELS = {"feature": {"name": "semitone"}, "frame_rate": 50.0, "num_clusters": 7919}
+NUM_CLIPS = 30
+LAYOUTS = [(1, 1), (4, 1), (6, 4), (7, 3), (NUM_CLIPS, 8)]  # crops in a step and in a micro-batch
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, make_shards):
+    return make_shards(tmp_path_factory.mktemp("batches") / "shards", seconds=[1.0] * NUM_CLIPS, label_sets=[LABELS])
+
+
+@pytest.fixture
+def make_spec(shards, monkeypatch):
+    """A stream of 0.25 s crops in chunks of three steps."""
+
+    def make(batch_clips=4, micro_batch_clips=2, num_workers=1, max_steps=10, chunk_steps=3):
+        monkeypatch.setattr(batches, "CHUNK_BYTES", chunk_steps * 2 * batch_clips * 4000)
+        layout = StepLayout(batch_clips=batch_clips, micro_batch_clips=micro_batch_clips, num_workers=num_workers)
+        labels = (LabelSource(shards.labels_dir / f"{0:016x}", 50.0),)
+        return StreamSpec(
+            shards_dir=shards.path,
+            labels=labels,
+            crop_samples=4000,
+            seed=5,
+            with_levels=True,
+            layout=layout,
+            max_steps=max_steps,
+        )
+
+    return make
+
+
+def dealt(spec, first_step=0):
+    """What each worker receives: rows are dealt in turn, as the splitter deals blocks in order."""
+    steps = [[] for _ in range(spec.layout.num_workers)]
+    item = pa.table({"first": [first_step], "stop": [spec.max_steps]})
+    for number, row in enumerate(batches._read_item(item, spec)):
+        steps[number % spec.layout.num_workers] += batches._unpack(row, spec)
+    return steps
+
+
+@pytest.mark.parametrize(("batch_clips", "micro_batch_clips"), LAYOUTS)
+@pytest.mark.parametrize("first_step", [0, 4])
+def test_a_worker_alone_reads_what_the_plan_says(make_spec, shards, batch_clips, micro_batch_clips, first_step):
+    spec = make_spec(batch_clips, micro_batch_clips)
+    reader = CropReader(shards, spec.labels, crop_samples=4000, seed=5, with_levels=True)
+    steps = list(read_here(spec, first_step))
+    assert [crops.step for crops in steps] == list(range(first_step, 10))
+    for crops in steps:
+        first = crops.step * batch_clips
+        expected = reader.read(first, first + batch_clips)
+        assert crops.positions == list(range(first, first + batch_clips))
+        np.testing.assert_array_equal(crops.crops.pcm, expected.pcm)
+        np.testing.assert_array_equal(crops.crops.labels[0], expected.labels[0])
+        np.testing.assert_array_equal(crops.crops.mean, expected.mean)
+        np.testing.assert_array_equal(crops.crops.std, expected.std)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_three_epochs_give_every_position_once_and_every_clip_once_an_epoch(make_spec, shards, num_workers):
+    spec = make_spec(6, 2, num_workers, max_steps=3 * NUM_CLIPS // 6)
+    workers = dealt(spec)
+    positions = [position for steps in workers for crops in steps for position in crops.positions]
+    assert sorted(positions) == list(range(3 * NUM_CLIPS))
+    plan = CropReader(shards, spec.labels, crop_samples=4000, seed=5, with_levels=True).plan
+    for epoch in range(3):
+        inside = [position for position in positions if position // NUM_CLIPS == epoch]
+        clips = [int(plan.entries(position, position + 1).clip[0]) for position in inside]
+        assert sorted(clips) == list(range(NUM_CLIPS))
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_several_workers_receive_the_crops_of_one_shared_out_by_the_layout(make_spec, num_workers):
+    alone = {
+        position: (crops.crops.pcm[i], crops.crops.labels[0][i])
+        for crops in read_here(make_spec(7, 2), 0)
+        for i, position in enumerate(crops.positions)
+    }
+    spec = make_spec(7, 2, num_workers)
+    for rank, steps in enumerate(dealt(spec)):
+        assert [crops.step for crops in steps] == list(range(10))
+        for crops in steps:
+            planned = [p for batch in spec.layout.micro_batches(crops.step, rank) for p in batch]
+            assert crops.positions == planned
+            for i, position in enumerate(crops.positions):
+                np.testing.assert_array_equal(crops.crops.pcm[i], alone[position][0])
+                np.testing.assert_array_equal(crops.crops.labels[0][i], alone[position][1])
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 2, 7, 100])
+def test_the_size_of_the_chunks_changes_nothing(make_spec, chunk_steps):
+    expected = [(c.step, c.positions, c.crops.pcm.tobytes()) for c in read_here(make_spec(), 1)]
+    spec = make_spec(chunk_steps=chunk_steps)
+    assert spec.chunk_steps == chunk_steps
+    assert [(c.step, c.positions, c.crops.pcm.tobytes()) for c in read_here(spec, 1)] == expected
+
+
+def test_a_batch_larger_than_a_chunk_still_travels_one_step_at_a_time(make_spec):
+    assert make_spec(chunk_steps=0).chunk_steps == 1
+
+
+@pytest.mark.parametrize("first_step", [0, 7, 9])
+@pytest.mark.parametrize("most_items", [2, 2000])
+def test_the_items_of_the_dataset_cover_each_step_once(make_spec, monkeypatch, first_step, most_items):
+    seen = []
+    monkeypatch.setattr(batches, "MOST_ITEMS", most_items)
+    monkeypatch.setattr(batches.ray.data, "from_items", lambda items, override_num_blocks: _Recorded(seen, items))
+    make_dataset(make_spec(chunk_steps=1), first_step)
+    assert [step for item in seen for step in range(item["first"], item["stop"])] == list(range(first_step, 10))
+    assert len(seen) <= most_items
+
+
+class _Recorded:
+    """Stands in for a dataset; building a real one needs a cluster."""
+
+    def __init__(self, seen, items):
+        seen += items
+
+    def map_batches(self, function, **options):
+        assert options["batch_size"] is None  # a block is an item
+
+
+def test_the_stream_keeps_its_order():
+    assert in_order().preserve_order
+
+
+def test_a_worker_that_receives_other_positions_than_planned_stops(tiny, tmp_path):
+    config = tiny.config("training.max_steps=4")
+    run = Run(config=config, run_dir=RunDir(tmp_path), num_labels=[], label_entropy=0.0, provenance={})
+    spec = StreamSpec.of(config, Path(tiny.shards.path), [], 1)
+
+    def shifted():
+        for crops in read_here(spec, 0):
+            moved = crops.positions if crops.step < 2 else [position + 1 for position in crops.positions]
+            yield replace(crops, positions=moved)
+
+    worker = Worker(run, device=torch.device("cpu"), checkpoint=None)
+    with pytest.raises(DataError, match=r"expected step 2 with positions \[16, .*received step 2 with \[17, "):
+        worker.train(shifted(), lambda step, write: None)
+
+
+def test_a_worker_that_misses_a_step_stops(tiny, tmp_path):
+    config = tiny.config("training.max_steps=4")
+    run = Run(config=config, run_dir=RunDir(tmp_path), num_labels=[], label_entropy=0.0, provenance={})
+    spec = StreamSpec.of(config, Path(tiny.shards.path), [], 1)
+    worker = Worker(run, device=torch.device("cpu"), checkpoint=None)
+    late = (crops for crops in read_here(spec, 0) if crops.step != 1)
+    with pytest.raises(DataError, match=r"expected step 1 .*received step 2"):
+        worker.train(late, lambda step, write: None)

@@ -1,0 +1,124 @@
+"""Reaching a cluster, and running tasks on it."""
+
+import os
+import stat
+
+import pytest
+
+from ray_musicssl.on_ray import session as module
+from ray_musicssl.on_ray.session import run_tasks, session
+
+
+@pytest.fixture
+def token_path(tmp_path, monkeypatch):
+    path = tmp_path / "private" / "auth_token"
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    return path
+
+
+@pytest.fixture
+def init_options(monkeypatch):
+    """What `ray.init` would be called with."""
+    options = {}
+    monkeypatch.setattr(module.ray, "init", lambda **given: options.update(given))
+    return options
+
+
+def test_a_private_cluster_has_a_token_that_only_its_owner_can_read(token_path, init_options):
+    module.connect(num_cpus=3)
+    assert stat.S_IMODE(token_path.stat().st_mode) == 0o600
+    assert len(bytes.fromhex(token_path.read_text())) == 32
+    assert init_options["num_cpus"] == 3
+    assert init_options["include_dashboard"] is False
+    assert "address" not in init_options
+
+
+def test_a_token_that_is_there_is_kept_and_closed_to_others(token_path, init_options):
+    token_path.parent.mkdir()
+    token_path.write_text("mine")
+    token_path.chmod(0o644)
+    module.connect()
+    assert token_path.read_text() == "mine"
+    assert stat.S_IMODE(token_path.stat().st_mode) == 0o600
+
+
+def test_a_token_in_the_environment_writes_no_file(token_path, init_options, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    module.connect()
+    assert not token_path.exists()
+
+
+def test_a_running_cluster_is_joined_as_it_is(token_path, init_options, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    module.connect(num_cpus=3)
+    assert not {"num_cpus", "object_store_memory", "include_dashboard"} & set(init_options)
+    assert not token_path.exists()
+
+
+def test_a_session_inside_a_session_neither_starts_nor_ends_a_cluster(monkeypatch):
+    monkeypatch.setattr(module.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(module, "connect", lambda **_: pytest.fail("it started a cluster"))
+    monkeypatch.setattr(module.ray, "shutdown", lambda: pytest.fail("it ended a cluster"))
+    with session():
+        pass
+
+
+def test_a_session_ends_the_cluster_it_started_also_after_an_error(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(module, "connect", lambda **_: calls.append("start"))
+    monkeypatch.setattr(module.ray, "shutdown", lambda: calls.append("end"))
+    with pytest.raises(RuntimeError, match="inside"), session():
+        raise RuntimeError("inside")
+    assert calls == ["start", "end"]
+
+
+@pytest.mark.parametrize(("available_gb", "expected"), [(0.1, 100 << 20), (5.0, 1_000_000_000), (500.0, 2 << 30)])
+def test_the_object_store_takes_a_fifth_of_the_free_memory_within_limits(monkeypatch, available_gb, expected):
+    class Memory:
+        available = available_gb * 1e9
+
+    monkeypatch.setattr(module.psutil, "virtual_memory", Memory)
+    assert module._object_store_bytes() == expected
+
+
+def _square_or_die(item):
+    number, marker = item
+    if marker and not os.path.exists(marker):  # noqa: PTH110  (a text travels to the worker)
+        open(marker, "w").close()  # noqa: PTH123
+        os._exit(1)
+    return number * number
+
+
+def _refuse(number):
+    raise ValueError(f"{number} is refused")
+
+
+@pytest.mark.ray
+def test_tasks_give_each_result_once_survive_a_lost_worker_and_pass_errors_on(cluster, tmp_path):
+    items = [(number, str(tmp_path / "died") if number == 3 else "") for number in range(12)]
+    results = list(run_tasks(_square_or_die, items, num_cpus=0.5))
+    assert sorted(results) == [(number, number * number) for number in range(12)]
+    assert (tmp_path / "died").exists()
+    with pytest.raises(ValueError, match="2 is refused"):
+        list(run_tasks(_refuse, [2]))
+    assert list(run_tasks(_refuse, [])) == []
+    taken = []
+    stream = run_tasks(_square_or_die, _Watched([(number, "") for number in range(100)], taken))
+    next(stream)
+    assert len(taken) <= 8  # 2 CPUs: only a few more tasks are begun than there is room for
+
+
+class _Watched(list):
+    """A list that says what was taken from it."""
+
+    def __init__(self, items, taken):
+        super().__init__(items)
+        self._taken = taken
+
+    def __iter__(self):
+        for item in super().__iter__():
+            self._taken.append(item)
+            yield item

@@ -1,0 +1,295 @@
+"""What people type: commands, messages, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from ray_musicssl import __version__, cli
+from ray_musicssl.config.loading import preset_names
+from ray_musicssl.run_dir import locked
+from ray_musicssl.tasks.base import TASKS
+
+STAGES = (
+    *("demo", "prepare", "kmeans", "label", "pretrain", "embed"),
+    *("probe", "report", "pipeline", "submit", "demo-data"),
+)
+OPEN_SESSIONS = ("session", "demo_data", "kmeans", "label", "pretrain", "embed", "probe")  # modules of on_ray
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command line inside this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUSICSSL_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_words(*words):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        said = capsys.readouterr()
+        return SimpleNamespace(code=ended.value.code, out=said.out, err=said.err)
+
+    return run_words
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """Fail a test whose command reaches for a cluster."""
+
+    @contextmanager
+    def refuse(**_):
+        pytest.fail("the command started Ray")
+        yield
+
+    for name in OPEN_SESSIONS:
+        monkeypatch.setattr(f"ray_musicssl.on_ray.{name}.session", refuse)
+
+
+def in_fresh_process(*words, check):
+    """Run a command line in a new process, which then says what `check` evaluates to."""
+    program = f"""
+import sys
+from ray_musicssl.cli import main
+try:
+    main({list(words)!r})
+except SystemExit:
+    pass
+print({check}, file=sys.stderr)
+"""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["pretrain", "--help"], ["presets", "--json"], ["--version"]])
+def test_looking_loads_neither_torch_nor_ray(words):
+    result = in_fresh_process(*words, check="sorted({'torch', 'ray', 'matplotlib'} & set(sys.modules))")
+    assert result.stderr.strip() == "[]"
+
+
+def test_the_check_of_loaded_modules_can_fail():
+    result = in_fresh_process("--version", check="(__import__('torch'), 'torch' in sys.modules)[1]")
+    assert result.stderr.strip() == "True"
+
+
+def test_the_help_lists_every_stage_with_a_sentence(run):
+    said = run("--help")
+    assert said.code == 0
+    for name in (*STAGES, "presets", "tasks", "doctor"):
+        assert f"│ {name} " in said.out
+    assert set(STAGES) <= set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_command_explains_itself(run, name):
+    said = run(name, "--help")
+    assert said.code == 0
+    assert f"Usage: musicssl {name}" in said.out
+
+
+def test_the_module_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "ray_musicssl.cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"{__version__}\n"
+
+
+def test_presets_are_json_alone(run):
+    said = run("presets", "--json")
+    assert (said.code, said.err) == (0, "")
+    rows = json.loads(said.out)
+    assert [row["name"] for row in rows] == preset_names()
+    assert {"music2vec-demo", "musichubert-demo"} <= set(preset_names())
+    assert all(row["about"] for row in rows)
+
+
+def test_tasks_are_json_alone_in_the_order_of_their_table(run):
+    said = run("tasks", "--json")
+    assert (said.code, said.err) == (0, "")
+    rows = json.loads(said.out)
+    assert [row["name"] for row in rows] == list(TASKS)
+    assert all(row["dataset"] and row["metrics"] for row in rows)
+    assert "gtzan_genre" in run("tasks").out  # for people, a table
+
+
+def test_doctor_is_json_alone_and_fails_if_a_finding_does(run):
+    said = run("doctor", "--json")
+    findings = json.loads(said.out)
+    assert {"python", "packages", "disk"} <= {finding["check"] for finding in findings}
+    has_failed = any(finding["status"] == "fail" for finding in findings)
+    assert said.code == (6 if has_failed else 0)
+
+
+def test_doctor_exits_with_6_where_a_stage_would_not_run(run, monkeypatch):
+    from ray_musicssl import doctor
+    from ray_musicssl.doctor import Finding
+
+    finding = Finding(check="disk", status="fail", found="1 GB", needed="10 GB", remedy="free some")
+    monkeypatch.setattr(doctor, "diagnose", lambda directory: [finding])
+    said = run("doctor", "--json")
+    assert (said.code, json.loads(said.out)) == (6, [finding.as_dict()])
+    assert "free some" in run("doctor").out
+
+
+def test_a_preset_is_shown_as_what_it_changes_and_as_a_whole(run):
+    said = run("presets", "show", "music2vec-demo")
+    assert said.code == 0
+    changes, settings = said.out.split("# all its settings")
+    assert "extends: music2vec-vanilla" in changes
+    assert "mask_length" not in changes
+    assert "mask_length: 10" in settings
+    shown = json.loads(run("presets", "show", "music2vec-demo", "--json").out)
+    assert shown["settings"]["audio"].items() >= shown["changes"]["audio"].items()
+    assert shown["settings"]["masking"]["mask_length"] == 10
+
+
+PRETRAIN = ("pretrain", "music2vec-demo", "--shards", "none", "--run-dir", "run")
+WRONG = {
+    "unknown command": (["pretrian"], "pretrian"),
+    "missing option": (["pretrain", "music2vec-demo", "--run-dir", "run"], "--shards"),
+    "unknown option": (["prepare", "--audoi", "x"], "--audoi"),
+    "preset": (["pretrain", "music2vec-demp", *PRETRAIN[2:]], 'unknown preset "music2vec-demp" (did you mean'),
+    "key": ([*PRETRAIN, "optim.peak_rl=1"], 'unknown key "optim.peak_rl" (did you mean "peak_lr"?)'),
+    "value": ([*PRETRAIN, "optim.peak_lr=fast"], "optim.peak_lr = 'fast'"),
+    "range": ([*PRETRAIN, "training.max_steps=0"], "training.max_steps = 0"),
+    "no override": ([*PRETRAIN, "fast"], '"fast" is not an override; write section.key=value'),
+    "workers": ([*PRETRAIN, "scaling.num_workers=100"], "scaling.num_workers=100"),
+    "kmeans key": (["kmeans", "--shards", "none", "--out", "o", "clustering.num_cluster=3"], "num_clusters"),
+    "kmeans preset": (["kmeans", "--shards", "none", "--out", "o", "--preset", "x"], 'unknown preset "x"'),
+    "prepare key": (["prepare", "--audio", "a", "--out", "o", "clip=3"], 'unknown key "clip"'),
+    "prepare value": (["prepare", "--audio", "a", "--out", "o", "min_clip_s=31"], "min_clip_s=31"),
+    "embed layers": (["embed", "r", "--audio", "a", "--out", "o", "--layers", "1,x"], "--layers '1,x'"),
+    "embed clip": (["embed", "r", "--audio", "a", "--out", "o", "--clip-s", "99"], "clip_s = 99.0"),
+    "probe task": (["probe", "mfcc", "--data", "d", "--tasks", "gtzan_genres"], 'did you mean "gtzan_genre"'),
+    "probe setting": (["probe", "mfcc", "--data", "d", "--set", "num_sedes=2"], 'unknown key "num_sedes"'),
+    "pipeline preset": (["pipeline", "--audio", "a", "--out", "o", "--presets", "x"], 'unknown preset "x"'),
+    "pipeline key": (["pipeline", "--audio", "a", "--out", "o", "a.b=1"], 'unknown key "a"'),
+    "demo size": (["demo", "--size", "big"], 'unknown demo preset "big"'),
+    "demo key": (["demo", "optim.peak_rl=1"], 'unknown key "optim.peak_rl"'),
+    "demo data": (["demo-data", "o", "--preset", "big"], 'unknown demo preset "big"'),
+    "submit address": (["submit", "--address", "nowhere", "--", "pretrain"], 'address "nowhere"'),
+    "presets action": (["presets", "delete"], "write `musicssl presets` or"),
+    "presets name": (["presets", "show", "nothing"], 'unknown preset "nothing"'),
+    "tasks action": (["tasks", "check", "gtzan_genre"], "write `musicssl tasks` or"),
+    "tasks name": (["tasks", "check", "nothing", "--data", "d"], 'unknown task "nothing"'),
+}
+
+
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize(("words", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_word_is_refused_with_2_before_a_cluster_starts(run, words, message):
+    said = run(*words)
+    assert message in said.err
+    assert said.code == 2
+    assert said.err.startswith("error: ")
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+MISSING = {
+    "kmeans": (["kmeans", "--shards", "none", "--out", "o"], "none holds no finished shards; run `musicssl prepare"),
+    "label": (["label", "--shards", "none", "--codebook", "c"], "none holds no finished shards"),
+    "pretrain": ([*PRETRAIN], "none holds no finished shards"),
+    "embed": (["embed", "none", "--audio", "a", "--out", "o"], "none holds no sound checkpoint"),
+    "probe": (["probe", "mfcc", "--data", "none", "--tasks", "gtzan_genre"], "none"),
+    "report": (["report", "none"], "none"),
+    "tasks": (["tasks", "check", "gtzan_genre", "--data", "none"], "none"),
+}
+
+
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize(("words", "message"), MISSING.values(), ids=MISSING)
+def test_missing_data_is_refused_with_3_before_a_cluster_starts(run, words, message):
+    said = run(*words)
+    assert said.code == 3
+    assert said.err.startswith("error: ")
+    assert message in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_embedding_a_folder_without_audio_or_a_layer_that_is_not_there_is_refused(run, whole_run_dir, tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = run("embed", whole_run_dir, "--audio", tmp_path / "empty", "--out", "o")
+    assert (said.code, "empty" in said.err) == (3, True)
+    said = run("embed", whole_run_dir, "--audio", tmp_path / "empty", "--out", "o", "--layers", "7")
+    assert said.code == 2
+    assert "layers=7 does not exist; this encoder has 0..2" in said.err
+
+
+@pytest.fixture
+def pretrain_words(tiny, tmp_path):
+    """The tiny run of two steps, inside the process."""
+    words = ["pretrain", tiny.preset, "--shards", tiny.shards.path, "--run-dir", tmp_path / "run", *tiny.overrides]
+    return [*words, "training.max_steps=2", "optim.peak_lr=0.01"]
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_run_says_where_it_is_and_another_one_in_its_place_is_refused_with_4(run, pretrain_words, tmp_path):
+    said = run(*pretrain_words)
+    assert said.code == 0
+    assert said.out.splitlines()[-1] == f"-> {tmp_path / 'run'}"
+    assert "2 steps; checkpoint" in said.out
+    said = run(*pretrain_words, "optim.peak_lr=0.5")
+    assert said.code == 4
+    assert said.err.startswith("error: ")
+    assert "optim.peak_lr (0.01 -> 0.5); use another --run-dir, or --fresh" in said.err
+    assert run(*pretrain_words, "optim.peak_lr=0.5", "--fresh").code == 0
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_run_that_diverges_ends_with_5(run, pretrain_words):
+    said = run(
+        *pretrain_words,
+        "training.max_steps=12",
+        "optim.peak_lr=1e30",
+        "optim.clip_norm=0",
+        "training.max_nonfinite_steps=0",
+    )
+    assert said.code == 5
+    assert "error: the gradient was not finite" in said.err
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_directory_in_use_is_refused_with_6_and_names_its_owner(run, pretrain_words, tmp_path):
+    with locked(tmp_path / "run"):
+        said = run(*pretrain_words)
+    assert said.code == 6
+    assert f"is in use by process {os.getpid()} on" in said.err
+
+
+def test_ctrl_c_ends_with_75_and_says_that_the_command_goes_on(run, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ray_musicssl.reporting.html.write_report", interrupt)
+    said = run("report", ".")
+    assert said.code == 75
+    assert "interrupted; the same command goes on" in said.err
+
+
+def test_debug_shows_where_an_error_came_from(run, monkeypatch):
+    monkeypatch.setenv("MUSICSSL_DEBUG", "")  # so that what --debug sets is taken back
+    said = run("--debug", "presets", "show", "nothing")
+    assert said.code == 2
+    assert "Traceback" in said.err
+
+
+def test_a_report_goes_into_the_folder_that_is_named(run, whole_run_dir, tmp_path):
+    said = run("report", whole_run_dir, "--out", tmp_path / "there")
+    assert said.code == 0
+    names = {path.name for path in (tmp_path / "there").iterdir()}
+    assert {"report.html", "results.md", "results.csv"} <= names
+
+
+def test_embedding_options_reach_the_stage(run, monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr("ray_musicssl.on_ray.embed.embed_files", lambda *a, **k: given.update(k) or tmp_path)
+    run("embed", "r", "--audio", "a", "--out", "o", "--layers", "0,-1", "--frames")
+    assert given == {"layers": [0, -1], "pool": None, "clip_s": 30.0}
+    run("embed", "r", "--audio", "a", "--out", "o", "--clip-s", "5")
+    assert given == {"layers": "all", "pool": "mean", "clip_s": 5.0}
