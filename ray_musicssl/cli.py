@@ -14,7 +14,7 @@ from ray_musicssl.commands import lookup, stages
 from ray_musicssl.errors import ConfigError, MusicsslError, StoppedError
 
 # The base of all that is wrong with the words of a command; typer exports only its leaves.
-USAGE_ERROR = typer.BadParameter.__mro__[2]
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 INTERRUPTED = 130  # typer turns Ctrl-C into this code of its own
 
 app = typer.Typer(
