@@ -12,7 +12,7 @@ import psutil
 
 from ray_musicssl.run_dir import read_json, write_json
 
-SAMPLE_EVERY_S = 2.0
+SAMPLE_EVERY_S = 5.0
 WORTH_NOTING_S = 1.0  # a stage that only found itself done keeps the time it took when it ran
 
 

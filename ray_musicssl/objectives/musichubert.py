@@ -108,7 +108,7 @@ class MusicHubert(Objective):
     ) -> Scores:
         frames = hidden[chosen]  # [n, dim]
         parts = [
-            cast(LabelHead, head).scores(frames, label_set[chosen])
+            cast("LabelHead", head).scores(frames, label_set[chosen])
             for head, label_set in zip(self.heads, labels, strict=True)
         ]
         return Scores(

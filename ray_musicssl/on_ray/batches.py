@@ -19,9 +19,8 @@ from ray.data import DataIterator, Dataset, ExecutionOptions
 from ray_musicssl.audio.frames import ENCODER_GRID
 from ray_musicssl.audio.shard import open_shards
 from ray_musicssl.config.pretrain import PretrainConfig
-from ray_musicssl.training.loop import StepCrops
 from ray_musicssl.training.plan import StepLayout
-from ray_musicssl.training.reader import CropReader, Crops, LabelSource
+from ray_musicssl.training.reader import CropReader, Crops, LabelSource, StepCrops
 
 CHUNK_BYTES = 24 << 20  # audio of one chunk, over all workers
 MOST_ITEMS = 2000  # each costs the driver a little at the start; beyond this, items hold several chunks

@@ -25,9 +25,9 @@ from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.run_dir import RunDir, checkpoint_name, done_with, locked, mark_done
 from ray_musicssl.training.checkpoint import Checkpoint, newest_checkpoint
-from ray_musicssl.training.loop import Run, SaveCheckpoint, StepCrops, Worker
+from ray_musicssl.training.loop import Run, SaveCheckpoint, Worker
 from ray_musicssl.training.plan import SamplePlan
-from ray_musicssl.training.reader import LabelSource
+from ray_musicssl.training.reader import LabelSource, StepCrops
 from ray_musicssl.training.run_identity import REMEDY, check_labels, claim, remove_run
 from ray_musicssl.training.supervise import leave_failure, supervise
 

@@ -19,17 +19,8 @@ from ray_musicssl.training.checkpoint import Checkpoint, restore, write_checkpoi
 from ray_musicssl.training.collective import Collective
 from ray_musicssl.training.metrics_log import MetricsLog
 from ray_musicssl.training.plan import StepLayout
-from ray_musicssl.training.reader import Crops
+from ray_musicssl.training.reader import StepCrops
 from ray_musicssl.training.step import Stepper, StepResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepCrops:
-    """One worker's crops for one step."""
-
-    step: int
-    positions: Sequence[int]
-    crops: Crops
 
 
 class SaveCheckpoint(Protocol):
@@ -84,16 +75,18 @@ class Worker:
         started = time.monotonic()
         done = self.first_step
         for crops in stream:
-            result = self.stepper.run(crops.step, self._batches(crops, expected_step=done))
+            batches = self._batches(crops, expected_step=done)
+            # Only the first worker looks; the step tells the others, so that all stop after the same one.
+            is_asked_to_stop = self.collective.rank == 0 and self.run.stop_path.exists()
+            result = self.stepper.run(crops.step, batches, is_asked_to_stop=is_asked_to_stop)
             done = crops.step + 1
             self._interval.add(result)
             is_last = done == training.max_steps
             if is_last or done % training.log_every_steps == 0:
                 self._write_scalars(done, time.monotonic() - started)
-            is_stopped = self._is_asked_to_stop()
-            if is_last or is_stopped or done % training.checkpoint_every_steps == 0:
+            if is_last or result.is_stop_wanted or done % training.checkpoint_every_steps == 0:
                 save(done, lambda directory, step=done: self._write_checkpoint(directory, step))
-            if is_last or is_stopped:
+            if is_last or result.is_stop_wanted:
                 break
         if self._log:
             self._log.close()
@@ -136,14 +129,6 @@ class Worker:
 
     def _write_checkpoint(self, directory: Path, step: int) -> None:
         write_checkpoint(directory, self.stepper, step=step, config=self.config, provenance=self.run.provenance)
-
-    def _is_asked_to_stop(self) -> bool:
-        """Ask the first worker, so that all stop after the same step."""
-        asked = torch.zeros(1, device=self.device)
-        if self.collective.rank == 0 and self.run.stop_path.exists():
-            asked += 1
-        self.collective.add_up(asked)
-        return bool(asked)
 
 
 class _Interval:

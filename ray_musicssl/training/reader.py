@@ -45,6 +45,15 @@ class Crops:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepCrops:
+    """One worker's crops for one step."""
+
+    step: int
+    positions: Sequence[int]
+    crops: Crops
+
+
 class _RowGroups:
     """The tables of recently used row groups: audio first, then one table a label set."""
 

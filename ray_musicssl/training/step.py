@@ -29,6 +29,7 @@ class StepResult:
     grad_norm: float  # before clipping
     lr: float
     is_skipped: bool  # because the gradient was not finite
+    is_stop_wanted: bool  # by the first worker
 
 
 @dataclass
@@ -65,14 +66,21 @@ class Stepper:
         self._num_skipped_in_a_row = 0
         self._device = self._gradients.buffer.device
 
-    def run(self, step: int, batches: Sequence[PretrainBatch]) -> StepResult:
+    def run(self, step: int, batches: Sequence[PretrainBatch], *, is_asked_to_stop: bool = False) -> StepResult:
         """Take optimiser step `step` (the first is 0) with this worker's micro-batches.
+
+        Args:
+            step: steps taken before this one.
+            batches: this worker's micro-batches, in order.
+            is_asked_to_stop: passed on to all workers in the result.
 
         Raises:
             DivergedError: if too many gradients in a row are not finite.
         """
         sums = self._compute_gradients(step, batches)
-        loss_sum, num_targets = sums.tolist()
+        told = torch.cat([sums, sums.new_tensor([float(is_asked_to_stop)])])  # one exchange for all three numbers
+        self._collective.add_up(told)
+        loss_sum, num_targets, num_asked_to_stop = told.tolist()
         self._gradients.buffer.div_(max(num_targets, 1))
         grad_norm = self._gradients.clip(self.config.optim.clip_norm)
         lr = learning_rate(step, self.config.training.max_steps, self.config.optim)
@@ -83,10 +91,16 @@ class Stepper:
             self.optimizer.step()
             self.objective.after_step(step + 1)
         self._count_skipped(step, is_finite=is_finite)
-        return StepResult(loss=loss_sum / max(num_targets, 1), grad_norm=grad_norm, lr=lr, is_skipped=not is_finite)
+        return StepResult(
+            loss=loss_sum / max(num_targets, 1),
+            grad_norm=grad_norm,
+            lr=lr,
+            is_skipped=not is_finite,
+            is_stop_wanted=num_asked_to_stop > 0,
+        )
 
     def _compute_gradients(self, step: int, batches: Sequence[PretrainBatch]) -> Float64[Tensor, "2"]:
-        """Leave the global batch's summed gradient in the buffer; give its summed loss and number of targets."""
+        """Leave the global batch's summed gradient in the buffer; give this worker's summed loss and number of targets."""
         self.objective.train()
         self._gradients.zero()
         sums = torch.zeros(2, dtype=torch.float64, device=self._device)
@@ -106,7 +120,6 @@ class Stepper:
             collective.add_up(self._gradients.buffer)
         else:
             self._gradients.buffer.copy_(self._ordered_total)
-        collective.add_up(sums)
         return sums
 
     def _backward(self, step: int, micro_batch: int, batch: PretrainBatch) -> Float64[Tensor, "2"]:
