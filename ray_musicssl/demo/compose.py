@@ -15,7 +15,7 @@ from ray_musicssl.demo.styles import CompMode, Drums, Style
 from ray_musicssl.demo.theory import Chord, Key, chords_of
 
 # Raise it whenever a seed would give another score or another sound: an old corpus is then refused, never mixed.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 _TIMING_S = 0.004  # spread of a player's timing around the beat
 _NUM_KITS = 6
 _SECTION_BARS = 4
