@@ -251,7 +251,13 @@ def local_head() -> Iterator[dict[str, str]]:
     """`cluster/local.sh` as a person runs it; gives the variables it prints and ends it as Ctrl-C does."""
     environment = os.environ | {"MUSICSSL_NUM_CPUS": "2", "MUSICSSL_OBJECT_STORE_BYTES": "100000000"}
     script = subprocess.Popen(
-        [str(ROOT / "cluster" / "local.sh")], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [str(ROOT / "cluster" / "local.sh")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     assert script.stdout is not None
     printed: dict[str, str] = {"pid": str(script.pid)}
