@@ -10,11 +10,12 @@ INSTALLED := .venv/.installed-dev
 
 venv: $(INSTALLED)
 
-# uv installs in seconds what it has once fetched; pip stays in the environment for those who want it.
+# uv installs in seconds what it has once fetched; pip stays in the environment for those who want it. Compiled once here,
+# the packages need not be compiled by a dozen processes at once when Ray first starts.
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[dev]'
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
