@@ -1,6 +1,6 @@
 # make demo   the whole road on this machine, into ./demo-run
 # make test   every check and test that fits 2 cores and 20 minutes
-# make check  formatting, lint, types and the tests that need no Ray processes: under a minute
+# make check  formatting, lint, types and the quick tests, without Ray: about a minute
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -27,7 +27,7 @@ lint: $(INSTALLED)
 	$(BIN)/pyright
 
 check: lint
-	$(BIN)/python -m pytest -m 'not ray' -q
+	$(BIN)/python -m pytest -n 2 -m 'not ray and not slow and not chaos' -q
 
 test: lint
 	$(BIN)/python -m pytest

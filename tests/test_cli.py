@@ -14,6 +14,8 @@ from ray_musicssl.config.loading import preset_names
 from ray_musicssl.run_dir import locked
 from ray_musicssl.tasks.base import TASKS
 
+pytestmark = pytest.mark.slow
+
 STAGES = (
     *("demo", "prepare", "kmeans", "label", "pretrain", "embed"),
     *("probe", "report", "pipeline", "submit", "demo-data"),

@@ -14,6 +14,8 @@ from ray_musicssl.reporting.sentences import SYNTHETIC_NOTE
 
 from .conftest import METRICS, MODELS, build, hubert_log, score, write_json, write_run, write_scores
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)<!--\"' $x|y"
 
 

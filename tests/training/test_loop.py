@@ -15,6 +15,8 @@ from ray_musicssl.training.checkpoint import newest_checkpoint, open_checkpoint
 from ray_musicssl.training.label_choice import choose_labels
 from ray_musicssl.training.metrics_log import read_metrics
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     *("encoder.num_layers=2", "encoder.dim=32", "encoder.ffn_dim=64", "encoder.num_heads=2", "encoder.conv_dim=16"),
     *("audio.crop_s=0.5", "audio.batch_s=4", "audio.micro_batch_s=1", "encoder.dropout=0.1", "encoder.layerdrop=0.3"),
