@@ -131,12 +131,3 @@ def read_score(path: Path) -> TaskScore:
         return TaskScore(**{**raw, **spreads})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a probe score ({error!r}); remove it and probe that task again") from error
-
-
-def list_scores(root: Path) -> list[TaskScore]:
-    """Every score under `root`, in the order of their paths.
-
-    Raises:
-        DataError: if one of them is damaged.
-    """
-    return [read_score(path) for path in sorted(root.rglob("scores/*.json"))]

@@ -44,10 +44,6 @@ class MetricsLog:
         for name, value in scalars.items():
             self._tensorboard.add_scalar(name, value, step)
 
-    def write_hparams(self, settings: Mapping[str, str | float | bool], scores: Mapping[str, float]) -> None:
-        """Log settings and final scores for TensorBoard's HParams page."""
-        self._tensorboard.add_hparams(dict(settings), dict(scores), run_name=".")
-
     def close(self) -> None:
         """Flush everything."""
         self._file.close()

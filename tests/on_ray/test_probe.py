@@ -7,7 +7,7 @@ import soundfile
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.on_ray.probe import probe
-from ray_musicssl.probing.results import list_scores
+from ray_musicssl.probing.results import read_score
 
 GENRES = {"blues": 220.0, "rock": 3000.0}
 COUNTS = {"train": 4, "valid": 2, "test": 2}
@@ -57,7 +57,8 @@ def test_probe_scores_every_encoder_on_every_task_and_repeats_nothing(gtzan_dir,
     assert [(score.model, score.task) for score in scores] == [
         (model, task) for model in ("mfcc", "mfcc+semitone") for task in tasks
     ]
-    assert sorted(list_scores(tmp_path), key=lambda score: (score.model, score.task)) == scores
+    kept = [read_score(path) for path in tmp_path.rglob("scores/*.json")]
+    assert sorted(kept, key=lambda score: (score.model, score.task)) == scores
     for score in scores:
         assert score.used == {"train": 8, "valid": 4, "test": 3}
         assert score.expected == {"train": 8, "valid": 4, "test": 4}

@@ -29,10 +29,7 @@ from ray_musicssl.on_ray import submit as submitting
 
 ROOT = Path(__file__).parents[2]
 CODE = (
-    "jobs/pretrain.py",
-    "ray_musicssl/__init__.py",
-    "ray_musicssl/audio/shard.py",
-    "tune_spaces/mask.yaml",
+    *("jobs/pretrain.py", "ray_musicssl/__init__.py", "ray_musicssl/audio/shard.py", "tune_spaces/mask.yaml"),
     "README.md",
 )
 PLANTED = (
@@ -256,8 +253,7 @@ def local_head() -> Iterator[dict[str, str]]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A test run in the background ignores Ctrl-C, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (a background run ignores it)
     )
     assert script.stdout is not None
     printed: dict[str, str] = {"pid": str(script.pid)}
