@@ -215,6 +215,7 @@ def test_the_table_ends_with_the_worst_and_shows_brackets_as_they_are():
     assert lines[-1].split() == ["bad", "fail", "[x]", "y", "pip", "install", "'ray[default]'"]
 
 
+@pytest.mark.slow
 def test_a_whole_diagnosis_is_json_and_needs_no_torch_or_ray_here():
     code = (
         "import json, sys; from pathlib import Path; from ray_musicssl import doctor;"

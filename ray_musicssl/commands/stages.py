@@ -51,10 +51,8 @@ def prepare(
 
     config = load_config(PrepareConfig, overrides=overrides or ())
     from ray_musicssl.on_ray.prepare import prepare as run
-    from ray_musicssl.on_ray.session import session
 
-    with session():
-        shards = run(audio, out, config, max_bad_fraction=max_bad_fraction, fresh=fresh)
+    shards = run(audio, out, config, max_bad_fraction=max_bad_fraction, fresh=fresh)
     print(f"{shards.num_clips} clips, {shards.seconds / 3600:.2f} h; every input file is in {out / 'ledger.parquet'}")
     say_where(out)
 
@@ -189,19 +187,17 @@ def pipeline(
     for name in names:
         load_config(PretrainConfig, preset=name, overrides=overrides or ())
     from ray_musicssl.on_ray.pipeline import Pipeline
-    from ray_musicssl.on_ray.session import session
 
-    with session():
-        job = Pipeline(
-            audio=audio,
-            out=out,
-            presets=names,
-            overrides=overrides or (),
-            max_bad_fraction=max_bad_fraction,
-            data_dir=data,
-            tasks=choose_tasks(tasks),
-        )
-        say_where(job.run())
+    job = Pipeline(
+        audio=audio,
+        out=out,
+        presets=names,
+        overrides=overrides or (),
+        max_bad_fraction=max_bad_fraction,
+        data_dir=data,
+        tasks=choose_tasks(tasks),
+    )
+    say_where(job.run())
 
 
 def submit(

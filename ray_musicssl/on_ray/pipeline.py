@@ -5,7 +5,7 @@ Conventions:
     `OUT/report.html`, `OUT/timings.json`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ray_musicssl.on_ray.label import label
 from ray_musicssl.on_ray.prepare import prepare
 from ray_musicssl.on_ray.pretrain import pretrain
 from ray_musicssl.on_ray.probe import probe
+from ray_musicssl.on_ray.session import session
 from ray_musicssl.reporting.html import write_report
 from ray_musicssl.run_dir import RunDir
 from ray_musicssl.stopwatch import Stopwatch
@@ -44,7 +45,7 @@ class Pipeline:
     embed_audio: str | None = None  # what is embedded; None: `audio`
 
     def run(self) -> Path:
-        """Run what is not done yet, inside `session()`; give the report's path.
+        """Run what is not done yet, and give the report's path.
 
         Raises:
             MusicsslError: from the first stage that cannot go on; a re-run starts there.
@@ -55,6 +56,11 @@ class Pipeline:
             shards = prepare(
                 self.audio, self.out / "shards", self.prepare_config, max_bad_fraction=self.max_bad_fraction
             )
+        with session():  # one for all stages that follow; wrong audio was refused before Ray started
+            self._learn(configs, shards, watch)
+        return write_report(self.out)
+
+    def _learn(self, configs: Mapping[str, PretrainConfig], shards: Shards, watch: Stopwatch) -> None:
         for config in configs.values():
             for kmeans in config.label_configs:
                 self._make_labels(shards, kmeans, watch)
@@ -69,7 +75,6 @@ class Pipeline:
         if self.data_dir and self.tasks:
             with watch.stage("probe"):
                 self._probe(run_dirs)
-        return write_report(self.out)
 
     def _make_labels(self, shards: Shards, kmeans: KmeansConfig, watch: Stopwatch) -> None:
         name = f"{kmeans.feature.name}-k{kmeans.clustering.num_clusters}"

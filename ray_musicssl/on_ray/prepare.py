@@ -34,7 +34,7 @@ from ray_musicssl.audio.sources import AudioFile, list_files
 from ray_musicssl.audio.writer import is_written, read_record, sidecar_path, write_manifest, write_part
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.errors import DataError, EnvironmentFaultError, MusicsslError
-from ray_musicssl.on_ray.session import run_tasks
+from ray_musicssl.on_ray.session import run_tasks, session
 from ray_musicssl.progress import Meter, progress
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _write_parts(plan: PreparePlan, todo: Sequence[PartPlan], job: _Job) -> None
     run_dir.need_free_space(job.out_dir, sum(estimate_bytes(file) for part in todo for file in part.files))
     waiting = {part.number: part for part in todo}
     chance_losses = 0
-    with progress(STAGE, plan.num_files, "files") as meter:
+    with session(), progress(STAGE, plan.num_files, "files") as meter:
         meter.start_from(plan.num_files - sum(len(part.files) for part in todo))
         while waiting:
             try:

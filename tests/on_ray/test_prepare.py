@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import os
 import signal
@@ -48,6 +49,7 @@ def run_in_process(function: Callable, items: Sequence, **_: object) -> Iterator
 
 @pytest.fixture
 def without_ray(monkeypatch):
+    monkeypatch.setattr(stage, "session", contextlib.nullcontext)
     monkeypatch.setattr(stage, "run_tasks", run_in_process)
     monkeypatch.setattr(stage, "_in_flight", lambda: 100)
 
@@ -110,6 +112,11 @@ class TestInProcess:
         prepare(str(music), out, CONFIG)
         assert written == [3, 7, 9]
         assert content_of(out) == whole
+
+    def test_missing_audio_is_refused_before_ray_starts(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(stage, "session", lambda: pytest.fail("started Ray"))
+        with pytest.raises(DataError, match="there is no .*nowhere"):
+            prepare(str(tmp_path / "nowhere"), tmp_path / "out", CONFIG)
 
     def test_other_input_or_settings_are_refused_and_named(self, music, tmp_path):
         prepare(str(music), tmp_path / "out", CONFIG)
@@ -189,6 +196,7 @@ def names_of(item: Any) -> list[str]:
     return [file.path for file in getattr(item, "files", (item,)) if not file.problem]
 
 
+@pytest.mark.usefixtures("without_ray")
 def test_deadly_files_are_found_and_left_out(music, tmp_path, monkeypatch):
     deadly = {"03.mp3", "04.wav", "17.flac"}
     monkeypatch.setattr(stage, "run_tasks", dying(lambda item: bool(deadly & set(names_of(item)))))
@@ -199,6 +207,7 @@ def test_deadly_files_are_found_and_left_out(music, tmp_path, monkeypatch):
     assert sum(row.status == "rejected" for row in rows) == 3
 
 
+@pytest.mark.usefixtures("without_ray")
 def test_a_failing_machine_is_not_blamed_on_files(music, tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "run_tasks", dying(lambda item: len(getattr(item, "files", ())) > 0))
     monkeypatch.setattr(stage, "_in_flight", lambda: 4)
