@@ -8,9 +8,10 @@ Conventions:
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from ray_musicssl.audio.frames import ENCODER_GRID
 from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.models.feature_encoder import FeatureEncoder, FeatureProjection, scale_gradient
 from ray_musicssl.models.transformer import NO_LAYERS, Transformer
@@ -45,13 +46,16 @@ class MusicEncoder(nn.Module):
         waveform: Float[Tensor, "batch samples"],
         mask: Bool[Tensor, "batch frames"] | None = None,
         skip_layers: frozenset[int] = NO_LAYERS,
+        num_samples: Int64[Tensor, " batch"] | None = None,
     ) -> EncoderOutput:
-        """Encode a batch of equally long waveforms.
+        """Encode a batch of equally long waveforms, or of waveforms padded to equal length.
 
         Args:
             waveform: audio in [-1, 1], or normalised if `config.normalize_waveform`.
             mask: true where a frame is hidden.
             skip_layers: layers left out (layerdrop), counted from 0.
+            num_samples: samples of each waveform before its padding; None: all. Frames that reach into the padding are not
+                looked at. A stem with group norm hears the padding all the same, as the references' do.
         """
         features = scale_gradient(self.feature_extractor(waveform), self.config.feature_grad_mult)
         projected = self.feature_projection(features)
@@ -59,8 +63,15 @@ class MusicEncoder(nn.Module):
         if mask is not None:
             # Cast: under autocast x may be half precision while the parameter is not.
             x = torch.where(mask[..., None], self.masked_spec_embed.to(x.dtype), x)
-        output = self.encoder(x, skip_layers)
+        is_sound = None if num_samples is None else _is_sound(num_samples, x.shape[1])
+        output = self.encoder(x, skip_layers, is_sound)
         return EncoderOutput(hidden_states=output.hidden_states, features=features, projected=projected)
+
+
+def _is_sound(num_samples: Int64[Tensor, " batch"], num_frames: int) -> Bool[Tensor, "batch frames"]:
+    """Which frames hear their clip alone. Source: the convolutions' own arithmetic, as Hugging Face's models count."""
+    counts = torch.tensor([ENCODER_GRID.num_frames(count) for count in num_samples.tolist()], device=num_samples.device)
+    return torch.arange(num_frames, device=counts.device) < counts[:, None]
 
 
 def normalize(waveform: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch samples"]:

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.utils.checkpoint import checkpoint
 
 from ray_musicssl.config.encoder import EncoderConfig
 
@@ -75,13 +78,16 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.dim, config.dim)
         self.out_proj = nn.Linear(config.dim, config.dim)
 
-    def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch frames dim"]:
-        """Every frame looks at every frame."""
+    def forward(
+        self, x: Float[Tensor, "batch frames dim"], is_sound: Bool[Tensor, "batch frames"] | None = None
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Every frame looks at every frame, or at those that `is_sound`."""
         q, k, v = (
             projection(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # [batch, heads, frames, dim / heads]
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        seen = None if is_sound is None else is_sound[:, None, None]  # [batch, heads, queries, keys]
+        y = F.scaled_dot_product_attention(q, k, v, seen, dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
 
@@ -110,9 +116,11 @@ class TransformerLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "batch frames dim"]) -> "LayerOutput":
+    def forward(
+        self, x: Float[Tensor, "batch frames dim"], is_sound: Bool[Tensor, "batch frames"] | None = None
+    ) -> "LayerOutput":
         """The layer's output, and its feed-forward result before the residual."""
-        x = self.layer_norm(x + self.dropout(self.attention(x)))
+        x = self.layer_norm(x + self.dropout(self.attention(x, is_sound)))
         result = self.feed_forward(x)
         return LayerOutput(hidden=self.final_layer_norm(x + self.dropout(result)), result=result)
 
@@ -144,20 +152,42 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList([TransformerLayer(config) for _ in range(config.num_layers)])
         self.layers.apply(_init_linear)
+        self.recomputes_activations = False  # in the backward pass, instead of keeping them: less memory, more work
 
     def forward(
-        self, x: Float[Tensor, "batch frames dim"], skip_layers: frozenset[int] = NO_LAYERS
+        self,
+        x: Float[Tensor, "batch frames dim"],
+        skip_layers: frozenset[int] = NO_LAYERS,
+        is_sound: Bool[Tensor, "batch frames"] | None = None,
     ) -> TransformerOutput:
-        """Run the layers, leaving out those in `skip_layers` (counted from 0; their hidden state repeats the one before)."""
+        """Run the layers.
+
+        Args:
+            x: projected features.
+            skip_layers: layers left out, counted from 0; their hidden state repeats the one before.
+            is_sound: false where a frame is padding: it enters as 0 and is not looked at; None if there is none.
+        """
+        if is_sound is not None:
+            x = x * is_sound[..., None]
         x = self.dropout(self.layer_norm(x + self.pos_conv_embed(x)))
         hidden_states, layer_results = [x], []
         for index, layer in enumerate(self.layers):
             if index not in skip_layers:
-                output: LayerOutput = layer(x)
+                output = self._run(cast("TransformerLayer", layer), x, is_sound)
                 x = output.hidden
                 layer_results.append(output.result)
             hidden_states.append(x)
         return TransformerOutput(hidden_states=tuple(hidden_states), layer_results=tuple(layer_results))
+
+    def _run(
+        self,
+        layer: TransformerLayer,
+        x: Float[Tensor, "batch frames dim"],
+        is_sound: Bool[Tensor, "batch frames"] | None,
+    ) -> LayerOutput:
+        if self.recomputes_activations and torch.is_grad_enabled():
+            return checkpoint(layer, x, is_sound, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return layer(x, is_sound)
 
 
 def _init_linear(module: nn.Module) -> None:

@@ -115,7 +115,7 @@ class TestInProcess:
 
     def test_missing_audio_is_refused_before_ray_starts(self, tmp_path, monkeypatch):
         monkeypatch.setattr(stage, "session", lambda: pytest.fail("started Ray"))
-        with pytest.raises(DataError, match="there is no .*nowhere"):
+        with pytest.raises(DataError, match=r"there is no .*nowhere"):
             prepare(str(tmp_path / "nowhere"), tmp_path / "out", CONFIG)
 
     def test_other_input_or_settings_are_refused_and_named(self, music, tmp_path):
