@@ -45,6 +45,8 @@ class Music2VecConfig(Section):
     """Copy the positional convolution from the student instead of averaging it."""
     loss_beta: float = Field(default=0.0, ge=0)
     """Width of the smooth L1 loss's quadratic part; 0 is the squared error."""
+    loss_scale: float = Field(default=0.0, ge=0)
+    """Factor on the summed error of a frame; 0 stands for 1 / sqrt(dim)."""
     min_target_std: float = Field(default=0.1, ge=0)
     """Training stops if the targets' spread falls below this: the teacher has collapsed."""
     min_prediction_std: float = Field(default=0.01, ge=0)
@@ -52,4 +54,17 @@ class Music2VecConfig(Section):
     """Part of the run after which the two limits hold (5,000 of 400,000 steps)."""
 
 
-ObjectiveConfig = Annotated[MusicHubertConfig | Music2VecConfig, Field(discriminator="name")]
+class JointConfig(Section):
+    """Both objectives on one encoder, their losses weighted and added.
+
+    Source: our own small-scale study: labels teach timbre and harmony, the teacher's view what labels leave out.
+    """
+
+    name: Literal["joint"] = "joint"
+    musichubert_weight: float = Field(default=1.0, gt=0)
+    music2vec_weight: float = Field(default=1.0, gt=0)
+    musichubert: MusicHubertConfig = MusicHubertConfig()
+    music2vec: Music2VecConfig = Music2VecConfig()
+
+
+ObjectiveConfig = Annotated[MusicHubertConfig | Music2VecConfig | JointConfig, Field(discriminator="name")]

@@ -9,7 +9,7 @@ from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.config.feature import FeatureConfig, MfccConfig
 from ray_musicssl.config.masking import MaskingConfig
-from ray_musicssl.config.objective import Music2VecConfig, MusicHubertConfig, ObjectiveConfig
+from ray_musicssl.config.objective import JointConfig, Music2VecConfig, MusicHubertConfig, ObjectiveConfig
 from ray_musicssl.config.optim import OptimConfig
 from ray_musicssl.config.scaling import ScalingConfig
 from ray_musicssl.config.section import Section
@@ -42,7 +42,15 @@ class PretrainConfig(KmeansConfig):
     @property
     def uses_labels(self) -> bool:
         """Whether the objective needs label shards."""
-        return isinstance(self.objective, MusicHubertConfig)
+        return isinstance(self.objective, MusicHubertConfig | JointConfig)
+
+    @property
+    def teacher(self) -> Music2VecConfig | None:
+        """The settings of the teacher, if the objective has one."""
+        objective = self.objective
+        if isinstance(objective, JointConfig):
+            return objective.music2vec
+        return objective if isinstance(objective, Music2VecConfig) else None
 
     @property
     def label_configs(self) -> tuple[KmeansConfig, ...]:
@@ -59,9 +67,9 @@ class PretrainConfig(KmeansConfig):
                 f"masking.mask_length={self.masking.mask_length} frames is longer than a crop of "
                 f"audio.crop_s={self.audio.crop_s} s ({self.audio.crop_frames} frames)"
             )
-        if isinstance(self.objective, Music2VecConfig) and self.objective.top_k > self.encoder.num_layers:
+        if self.teacher and self.teacher.top_k > self.encoder.num_layers:
             raise ValueError(
-                f"objective.top_k={self.objective.top_k} is above encoder.num_layers={self.encoder.num_layers}"
+                f"top_k={self.teacher.top_k} of the objective is above encoder.num_layers={self.encoder.num_layers}"
             )
         if self.scaling.num_workers > self.audio.num_micro_batches:
             raise ValueError(

@@ -5,13 +5,13 @@ Conventions:
     all workers. Statistics are vectors that add up over micro-batches and workers; `summarize` turns the total into scalars.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ray_musicssl.models.encoder import MusicEncoder
+from ray_musicssl.models.encoder import EncoderOutput, MusicEncoder
 from ray_musicssl.models.transformer import NO_LAYERS
 from ray_musicssl.registry import Registry
 
@@ -20,6 +20,7 @@ OBJECTIVES = Registry(
     {
         "musichubert": "ray_musicssl.objectives.musichubert:MusicHubert",
         "music2vec": "ray_musicssl.objectives.music2vec:Music2Vec",
+        "joint": "ray_musicssl.objectives.joint:Joint",
     },
 )
 
@@ -34,6 +35,14 @@ class PretrainBatch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What an objective must know of the run beside its own settings."""
+
+    num_labels: Sequence[int]  # classes of each label set
+    max_steps: int  # of which schedules are fractions
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveOutput:
     """What one micro-batch adds."""
 
@@ -43,16 +52,17 @@ class ObjectiveOutput:
 
 
 class Objective(nn.Module):
-    """An encoder with what is needed to train it."""
+    """What an encoder's output is scored by; it holds heads and teachers, not the encoder.
 
-    encoder: MusicEncoder
+    A class in `OBJECTIVES` is made as `cls(encoder, config, facts)`.
+    """
 
-    def forward(self, batch: PretrainBatch, skip_layers: frozenset[int] = NO_LAYERS) -> ObjectiveOutput:
+    def forward(self, output: EncoderOutput, batch: PretrainBatch) -> ObjectiveOutput:
         """The loss of one micro-batch."""
         raise NotImplementedError
 
-    def after_step(self, step: int) -> None:
-        """Follow the weights after optimiser step `step` (the first is 1)."""
+    def after_step(self, step: int, encoder: MusicEncoder) -> None:
+        """Follow the encoder after optimiser step `step` (the first is 1)."""
 
     def summarize(self, statistics: Mapping[str, Float[Tensor, " n"]]) -> dict[str, float]:
         """Scalars, by TensorBoard name, from statistics added over any number of micro-batches."""
@@ -64,3 +74,16 @@ class Objective(nn.Module):
         Raises:
             DivergedError: if it has.
         """
+
+
+class PretrainModel(nn.Module):
+    """All that is trained: an encoder and its objective."""
+
+    def __init__(self, encoder: MusicEncoder, objective: Objective) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objective = objective
+
+    def forward(self, batch: PretrainBatch, skip_layers: frozenset[int] = NO_LAYERS) -> ObjectiveOutput:
+        """The loss of one micro-batch."""
+        return self.objective(self.encoder(batch.waveform, batch.mask, skip_layers), batch)

@@ -1,13 +1,12 @@
-"""From a run's configuration to its objective with fresh weights."""
+"""From a run's configuration to a model with fresh weights."""
 
 from collections.abc import Sequence
 
 import torch
 
-from ray_musicssl.config.objective import MusicHubertConfig
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.models.encoder import MusicEncoder
-from ray_musicssl.objectives.base import OBJECTIVES, Objective
+from ray_musicssl.objectives.base import OBJECTIVES, PretrainModel, RunFacts
 from ray_musicssl.randomness import key
 
 
@@ -18,8 +17,8 @@ def build_encoder(config: PretrainConfig, *, seed: int | None = None) -> MusicEn
         return MusicEncoder(config.encoder)
 
 
-def build_objective(config: PretrainConfig, num_labels: Sequence[int]) -> Objective:
-    """The run's objective around its untrained encoder.
+def build_model(config: PretrainConfig, num_labels: Sequence[int]) -> PretrainModel:
+    """The run's untrained encoder and its objective.
 
     Args:
         config: the run.
@@ -27,8 +26,7 @@ def build_objective(config: PretrainConfig, num_labels: Sequence[int]) -> Object
     """
     encoder = build_encoder(config)
     objective_class = OBJECTIVES.load(config.objective.name)
+    facts = RunFacts(num_labels=num_labels, max_steps=config.training.max_steps)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(config.training.seed, "start heads") >> 1)
-        if isinstance(config.objective, MusicHubertConfig):
-            return objective_class(encoder, config.objective, num_labels)
-        return objective_class(encoder, config.objective, config.training.max_steps)
+        return PretrainModel(encoder, objective_class(encoder, config.objective, facts))

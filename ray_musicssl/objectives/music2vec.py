@@ -13,38 +13,36 @@ from torch.nn import functional as F
 
 from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.errors import DivergedError
-from ray_musicssl.models.encoder import MusicEncoder
-from ray_musicssl.models.transformer import NO_LAYERS
-from ray_musicssl.objectives.base import Objective, ObjectiveOutput, PretrainBatch
+from ray_musicssl.models.encoder import EncoderOutput, MusicEncoder
+from ray_musicssl.objectives.base import Objective, ObjectiveOutput, PretrainBatch, RunFacts
 from ray_musicssl.objectives.ema import EmaTeacher, ema_decay
+from ray_musicssl.objectives.variety import effective_rank, moments, outer_moments, spread
 
 _NORM_EPS = 1e-5
-_STD_EPS = 1e-6
 
 
 class Music2Vec(Objective):
     """A student sees masked audio and guesses the mean of the teacher's top layers at the hidden frames."""
 
-    def __init__(self, encoder: MusicEncoder, config: Music2VecConfig, max_steps: int) -> None:
+    def __init__(self, encoder: MusicEncoder, config: Music2VecConfig, facts: RunFacts) -> None:
         """Copy the teacher.
 
         Args:
             encoder: what is trained.
             config: target layers, averaging, guards.
-            max_steps: length of the run, of which the schedules are fractions.
+            facts: the length of the run, of which the schedules are fractions.
         """
         super().__init__()
-        self.encoder = encoder
         self.config = config
-        self.max_steps = max_steps
+        self.max_steps = facts.max_steps
         dim = encoder.config.dim
         self.projection = nn.Linear(dim, dim)
         copied = ("pos_conv_embed",) if config.ema_layers_only else ()
         self.teacher = EmaTeacher(encoder.encoder, copied=copied)
+        self._last_decay = config.ema_start
 
-    def forward(self, batch: PretrainBatch, skip_layers: frozenset[int] = NO_LAYERS) -> ObjectiveOutput:
+    def forward(self, output: EncoderOutput, batch: PretrainBatch) -> ObjectiveOutput:
         """Squared (or smooth L1) error over the masked frames, summed over dimensions and scaled by 1 / sqrt(dim)."""
-        output = self.encoder(batch.waveform, batch.mask, skip_layers)
         targets = self.targets(output.projected)[batch.mask]  # [n, dim]
         predictions = self.projection(output.hidden_states[-1][batch.mask]).float()
         dim = targets.shape[1]
@@ -54,14 +52,16 @@ class Music2Vec(Objective):
             if beta == 0
             else F.smooth_l1_loss(predictions, targets, reduction="sum", beta=beta)
         )
-        loss_sum = error / math.sqrt(dim)
+        loss_sum = error * (self.config.loss_scale or 1 / math.sqrt(dim))
         num_targets = len(targets)
         with torch.no_grad():
+            features = output.features.float().flatten(0, 1)
             statistics = {
                 "loss": torch.stack([loss_sum.detach(), loss_sum.new_tensor(num_targets)]),
-                "target": _moments(targets),
-                "prediction": _moments(predictions),
-                "features": _moments(output.features.float().flatten(0, 1)),
+                "target": moments(targets),
+                "prediction": moments(predictions),
+                "features": moments(features),
+                "features_outer": outer_moments(features),
             }
         return ObjectiveOutput(loss_sum=loss_sum, num_targets=num_targets, statistics=statistics)
 
@@ -72,9 +72,10 @@ class Music2Vec(Objective):
         normalized = [F.instance_norm(result.float().transpose(1, 2), eps=_NORM_EPS) for result in results]
         return torch.stack(normalized).mean(0).transpose(1, 2)
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int, encoder: MusicEncoder) -> None:
         """Let the teacher follow."""
-        self.teacher.follow(self.encoder.encoder, self._decay(step))
+        self._last_decay = self._decay(step)
+        self.teacher.follow(encoder.encoder, self._last_decay)
 
     def _decay(self, step: int) -> float:
         config = self.config
@@ -82,10 +83,15 @@ class Music2Vec(Objective):
         return ema_decay(step, start=config.ema_start, end=config.ema_end, ramp_steps=ramp_steps)
 
     def summarize(self, statistics: Mapping[str, Float[Tensor, " n"]]) -> dict[str, float]:
-        """Loss a frame, and the mean spread of targets, predictions and stem features over frames."""
+        """Loss a frame; the mean spread of targets, predictions and stem features over frames, and these features' rank."""
         loss_sum, num_targets = statistics["loss"].tolist()
-        spreads = {f"pretrain/{name}_std": _spread(statistics[name]) for name in ("target", "prediction", "features")}
-        return {"pretrain/masked_loss": loss_sum / max(num_targets, 1), **spreads}
+        spreads = {f"pretrain/{name}_std": spread(statistics[name]) for name in ("target", "prediction", "features")}
+        return {
+            "pretrain/masked_loss": loss_sum / max(num_targets, 1),
+            **spreads,
+            "pretrain/features_rank": effective_rank(statistics["features_outer"]),
+            "pretrain/ema_decay": self._last_decay,
+        }
 
     def check(self, summary: Mapping[str, float], step: int) -> None:
         """Stop if teacher or student say the same for every frame.
@@ -103,16 +109,3 @@ class Music2Vec(Objective):
                     f"collapse at step {step}: the {name}s' spread is {spread:.4f}, below objective.min_{name}_std={limit}; "
                     f"lower optim.peak_lr, raise audio.batch_s or objective.ema_end, and start again with --fresh"
                 )
-
-
-def _moments(frames: Float[Tensor, "n dim"]) -> Float[Tensor, " moments"]:
-    """Count, sums and sums of squares, which add up over batches."""
-    return torch.cat([frames.new_tensor([len(frames)]), frames.sum(0), frames.pow(2).sum(0)])
-
-
-def _spread(moments: Float[Tensor, " moments"]) -> float:
-    """The mean over dimensions of the standard deviation over frames."""
-    count = moments[0]
-    sums, squares = moments[1:].double().chunk(2)
-    variance = (squares - sums**2 / count) / (count - 1).clamp(min=1)
-    return float(torch.sqrt(variance.clamp(min=0) + _STD_EPS).mean())

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_musicssl.config.objective import MusicHubertConfig
-from ray_musicssl.models.encoder import MusicEncoder
-from ray_musicssl.models.transformer import NO_LAYERS
-from ray_musicssl.objectives.base import Objective, ObjectiveOutput, PretrainBatch
+from ray_musicssl.models.encoder import EncoderOutput, MusicEncoder
+from ray_musicssl.objectives.base import Objective, ObjectiveOutput, PretrainBatch, RunFacts
 
 _COS_EPS = 1e-8
 
@@ -51,29 +50,29 @@ class LabelHead(nn.Module):
         logits = self.logits(frames)
         loss_sum = F.cross_entropy(logits, labels, reduction="sum")
         with torch.no_grad():
-            num_correct = (logits.argmax(-1) == labels).sum().float()
+            # Equal logits for every label are no hit, though the first label would be their argmax.
+            is_decided = logits.amax(-1) > logits.amin(-1)
+            num_correct = ((logits.argmax(-1) == labels) & is_decided).sum().float()
         return Scores(loss_sum=loss_sum, num_correct=num_correct)
 
 
 class MusicHubert(Objective):
     """Masked prediction of one or several label sets, one head each; their losses are added."""
 
-    def __init__(self, encoder: MusicEncoder, config: MusicHubertConfig, num_labels: Sequence[int]) -> None:
+    def __init__(self, encoder: MusicEncoder, config: MusicHubertConfig, facts: RunFacts) -> None:
         """Build the heads.
 
         Args:
             encoder: what is trained.
             config: temperature, weights, penalty.
-            num_labels: classes of each label set.
+            facts: the classes of each label set.
         """
         super().__init__()
-        self.encoder = encoder
         self.config = config
-        self.heads = nn.ModuleList([LabelHead(encoder.config.dim, classes, config) for classes in num_labels])
+        self.heads = nn.ModuleList([LabelHead(encoder.config.dim, classes, config) for classes in facts.num_labels])
 
-    def forward(self, batch: PretrainBatch, skip_layers: frozenset[int] = NO_LAYERS) -> ObjectiveOutput:
+    def forward(self, output: EncoderOutput, batch: PretrainBatch) -> ObjectiveOutput:
         """Loss over masked frames, over the others too if they weigh anything, and the stem's penalty."""
-        output = self.encoder(batch.waveform, batch.mask, skip_layers)
         hidden = output.hidden_states[-1]
         loss_sum, num_targets = hidden.new_zeros((), dtype=torch.float32), 0
         statistics = {}
@@ -82,12 +81,12 @@ class MusicHubert(Objective):
             ("unmasked", ~batch.mask, self.config.unmasked_weight),
         )
         for name, chosen, weight in groups:
-            if weight == 0:
-                continue
-            scores = self._scores(hidden, batch.labels, chosen)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
+                scores = self._scores(hidden, batch.labels, chosen)
             num_frames = int(chosen.sum())
-            loss_sum = loss_sum + weight * scores.loss_sum
-            num_targets += num_frames
+            if weight > 0:
+                loss_sum = loss_sum + weight * scores.loss_sum
+                num_targets += num_frames
             statistics[name] = torch.stack(
                 [scores.loss_sum, scores.num_correct, scores.loss_sum.new_tensor(num_frames)]
             )
@@ -120,10 +119,9 @@ class MusicHubert(Objective):
         """Loss in nats a frame (summed over label sets) and accuracy (their mean), masked and unmasked apart."""
         summary = {}
         for name in ("masked", "unmasked"):
-            if name in statistics:
-                loss_sum, num_correct, num_frames = statistics[name].tolist()
-                summary[f"pretrain/{name}_loss"] = loss_sum / max(num_frames, 1)
-                summary[f"pretrain/{name}_accuracy"] = num_correct / max(num_frames, 1)
+            loss_sum, num_correct, num_frames = statistics[name].tolist()
+            summary[f"pretrain/{name}_loss"] = loss_sum / max(num_frames, 1)
+            summary[f"pretrain/{name}_accuracy"] = num_correct / max(num_frames, 1)
         penalty_sum, num_targets = statistics["penalty"].tolist()
         summary["pretrain/feature_penalty"] = penalty_sum / max(num_targets, 1)
         return summary

@@ -1,7 +1,7 @@
 """Checkpoints: a directory of safetensors and JSON that proves itself.
 
 Conventions:
-    `model.safetensors` holds the objective (encoder, heads, teacher), `optimizer.safetensors` AdamW's moments by parameter
+    `model.safetensors` holds encoder, heads and teacher, `optimizer.safetensors` AdamW's moments by parameter
     name, `config.yaml` the run, `state.json` where it stood. `manifest.json` is written last and lists size and SHA-256 of
     every other file: a directory that does not match it is not a checkpoint. There is no pickle.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 from ray_musicssl.config.loading import read_config, save_config
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.objectives.base import Objective
+from ray_musicssl.objectives.base import PretrainModel
 from ray_musicssl.run_dir import read_json, sha256_file, versions, write_json
 from ray_musicssl.training.step import Stepper
 
@@ -58,7 +58,7 @@ class Checkpoint:
         return read_json(self.path / MANIFEST)[_MODEL]["sha256"]
 
     def model_tensors(self) -> dict[str, Tensor]:
-        """The objective's tensors by name."""
+        """All trained tensors and the teacher's, by name."""
         return load_file(self.path / _MODEL)
 
 
@@ -75,7 +75,7 @@ def write_checkpoint(
         provenance: hashes of what it was trained on.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in stepper.objective.state_dict().items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in stepper.model.state_dict().items()}
     save_file(tensors, directory / _MODEL)
     save_file(_optimizer_tensors(stepper), directory / _OPTIMIZER)
     save_config(config, directory / _CONFIG)
@@ -89,12 +89,12 @@ def restore(checkpoint: Checkpoint, stepper: Stepper) -> None:
     """Put weights and optimiser back as they were.
 
     Raises:
-        DataError: if the checkpoint's tensors do not fit the run's objective.
+        DataError: if the checkpoint's tensors do not fit the run's model.
     """
-    load_model(checkpoint, stepper.objective)
+    load_model(checkpoint, stepper.model)
     moments = load_file(checkpoint.path / _OPTIMIZER)
     steps = moments.pop("step")
-    for name, parameter in _trained(stepper.objective):
+    for name, parameter in _trained(stepper.model):
         if f"exp_avg.{name}" in moments:
             stepper.optimizer.state[parameter] = {
                 "step": steps.clone(),
@@ -102,16 +102,16 @@ def restore(checkpoint: Checkpoint, stepper: Stepper) -> None:
             }
 
 
-def load_model(checkpoint: Checkpoint, objective: Objective) -> None:
+def load_model(checkpoint: Checkpoint, model: PretrainModel) -> None:
     """Put the weights back.
 
     Raises:
         DataError: if the checkpoint's tensors do not fit.
     """
     try:
-        objective.load_state_dict(checkpoint.model_tensors())
+        model.load_state_dict(checkpoint.model_tensors())
     except (RuntimeError, SafetensorError) as error:
-        raise DataError(f"{checkpoint.path} does not fit this run's objective: {error}") from error
+        raise DataError(f"{checkpoint.path} does not fit this run's model: {error}") from error
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
@@ -142,13 +142,13 @@ def newest_checkpoint(checkpoints_dir: Path) -> Checkpoint | None:
     return None
 
 
-def _trained(objective: Objective) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
+def _trained(model: PretrainModel) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def _optimizer_tensors(stepper: Stepper) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {"step": torch.zeros(())}
-    for name, parameter in _trained(stepper.objective):
+    for name, parameter in _trained(stepper.model):
         state = stepper.optimizer.state.get(parameter)
         if state:
             tensors["step"] = state["step"].detach().cpu().float()

@@ -11,8 +11,8 @@ import torch
 
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.objectives.base import Objective, PretrainBatch
-from ray_musicssl.objectives.building import build_objective
+from ray_musicssl.objectives.base import PretrainBatch
+from ray_musicssl.objectives.building import build_model
 from ray_musicssl.run_dir import RunDir
 from ray_musicssl.training.batch import make_batch
 from ray_musicssl.training.checkpoint import Checkpoint, restore, write_checkpoint
@@ -55,8 +55,8 @@ class Worker:
         self.config = run.config
         self.device = device
         self.collective = Collective()
-        objective: Objective = build_objective(run.config, run.num_labels).to(device)
-        self.stepper = Stepper(objective, run.config, self.collective)
+        model = build_model(run.config, run.num_labels).to(device)
+        self.stepper = Stepper(model, run.config, self.collective)
         if checkpoint:
             restore(checkpoint, self.stepper)
         self.first_step = checkpoint.step if checkpoint else 0
@@ -109,7 +109,7 @@ class Worker:
         return batches
 
     def _write_scalars(self, done: int, elapsed_s: float) -> None:
-        summary = self.stepper.objective.summarize(self.stepper.statistics.drain(self.collective))
+        summary = self.stepper.model.objective.summarize(self.stepper.statistics.drain(self.collective))
         if self._log:
             steps = done - self.first_step
             audio = self.config.audio
@@ -125,7 +125,7 @@ class Worker:
             }
             self._log.write(done, scalars)
         self._interval = _Interval()
-        self.stepper.objective.check(summary, done)
+        self.stepper.model.objective.check(summary, done)
 
     def _write_checkpoint(self, directory: Path, step: int) -> None:
         write_checkpoint(directory, self.stepper, step=step, config=self.config, provenance=self.run.provenance)

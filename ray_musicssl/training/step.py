@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DivergedError
-from ray_musicssl.objectives.base import Objective, PretrainBatch
+from ray_musicssl.objectives.base import PretrainBatch, PretrainModel
 from ray_musicssl.randomness import generator, key
 from ray_musicssl.training.collective import Collective
 from ray_musicssl.training.optim import FlatGradients, learning_rate, make_optimizer
@@ -55,12 +55,12 @@ class Statistics:
 class Stepper:
     """Holds what changes from step to step: weights, optimiser, statistics."""
 
-    def __init__(self, objective: Objective, config: PretrainConfig, collective: Collective) -> None:
-        self.objective = objective
+    def __init__(self, model: PretrainModel, config: PretrainConfig, collective: Collective) -> None:
+        self.model = model
         self.config = config
         self.statistics = Statistics()
         self._collective = collective
-        self._gradients = FlatGradients(objective.parameters())
+        self._gradients = FlatGradients(model.parameters())
         self.optimizer = make_optimizer(self._gradients.parameters, config.optim)
         self._ordered_total = torch.zeros_like(self._gradients.buffer) if config.training.reduce == "ordered" else None
         self._num_skipped_in_a_row = 0
@@ -89,7 +89,7 @@ class Stepper:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
-            self.objective.after_step(step + 1)
+            self.model.objective.after_step(step + 1, self.model.encoder)
         self._count_skipped(step, is_finite=is_finite)
         return StepResult(
             loss=loss_sum / max(num_targets, 1),
@@ -101,7 +101,7 @@ class Stepper:
 
     def _compute_gradients(self, step: int, batches: Sequence[PretrainBatch]) -> Float64[Tensor, "2"]:
         """Leave the global batch's summed gradient in the buffer; give this worker's summed loss and number of targets."""
-        self.objective.train()
+        self.model.train()
         self._gradients.zero()
         sums = torch.zeros(2, dtype=torch.float64, device=self._device)
         if self._ordered_total is not None:
@@ -127,7 +127,7 @@ class Stepper:
         torch.manual_seed(key(config.training.seed, "dropout", step, micro_batch) >> 1)
         use_bf16 = config.training.precision == "bf16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=use_bf16):
-            output = self.objective(batch, self._skipped_layers(step))
+            output = self.model(batch, self._skipped_layers(step))
         output.loss_sum.backward()
         for name, values in output.statistics.items():
             self.statistics.add(name, values)

@@ -7,9 +7,10 @@ from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.errors import DivergedError
 from ray_musicssl.models.encoder import MusicEncoder
-from ray_musicssl.objectives.base import PretrainBatch
+from ray_musicssl.objectives.base import PretrainBatch, PretrainModel, RunFacts
 from ray_musicssl.objectives.ema import EmaTeacher, ema_decay
-from ray_musicssl.objectives.music2vec import Music2Vec, _moments, _spread
+from ray_musicssl.objectives.music2vec import Music2Vec
+from ray_musicssl.objectives.variety import moments, spread
 
 TINY = EncoderConfig(
     num_layers=3,
@@ -26,7 +27,8 @@ TINY = EncoderConfig(
 
 def make(**settings):
     torch.manual_seed(0)
-    return Music2Vec(MusicEncoder(TINY), Music2VecConfig(top_k=2, **settings), max_steps=100)
+    encoder, facts = MusicEncoder(TINY), RunFacts(num_labels=(), max_steps=100)
+    return PretrainModel(encoder, Music2Vec(encoder, Music2VecConfig(top_k=2, **settings), facts))
 
 
 def batch_of(num_clips):
@@ -49,25 +51,25 @@ class _FixedTeacher(torch.nn.Module):
 
 def test_targets_and_loss_are_the_reference_s_on_known_numbers():
     # Derived with fairseq's data2vec code: T=7, B=2, D=6, the last 2 of 3 layer results, masked frames 1, 3, 4.
-    objective = make()
-    objective.teacher.module = _FixedTeacher()
-    y = objective.targets(torch.zeros(2, 7, 6))
+    model = make()
+    model.objective.teacher.module = _FixedTeacher()
+    y = model.objective.targets(torch.zeros(2, 7, 6))
     np.testing.assert_allclose(y[0, 0], [1.17217, 1.16874, 1.13705, 1.07591, 0.98378, 0.85954], atol=1e-4)
     np.testing.assert_allclose(y[1, 6], [-0.53174, -0.38066, -0.19978, 0.00670, 0.22720, 0.44571], atol=1e-4)
     x = torch.from_numpy(np.cos(0.2 * np.arange(84)).astype(np.float32)).reshape(2, 7, 6)
     chosen = [1, 3, 4]
     loss = F.mse_loss(x[:, chosen], y[:, chosen], reduction="sum") / 6**0.5
     assert float(loss) == pytest.approx(4.823946, abs=1e-4)
-    assert _spread(_moments(y[:, chosen].reshape(-1, 6))) == pytest.approx(0.484211, abs=1e-4)
-    assert _spread(_moments(x[:, chosen].reshape(-1, 6))) == pytest.approx(0.707483, abs=1e-4)
+    assert spread(moments(y[:, chosen].reshape(-1, 6))) == pytest.approx(0.484211, abs=1e-4)
+    assert spread(moments(x[:, chosen].reshape(-1, 6))) == pytest.approx(0.707483, abs=1e-4)
 
 
 def test_the_objective_s_loss_is_the_scaled_squared_error_on_masked_frames():
-    objective, batch = make().eval(), batch_of(2)
-    output = objective(batch)
-    encoded = objective.encoder(batch.waveform, batch.mask)
-    targets = objective.targets(objective.encoder(batch.waveform).projected)[batch.mask]
-    predictions = objective.projection(encoded.hidden_states[-1][batch.mask])
+    model, batch = make().eval(), batch_of(2)
+    output = model(batch)
+    encoded = model.encoder(batch.waveform, batch.mask)
+    targets = model.objective.targets(model.encoder(batch.waveform).projected)[batch.mask]
+    predictions = model.objective.projection(encoded.hidden_states[-1][batch.mask])
     assert float(output.loss_sum.detach()) == pytest.approx(
         float((predictions - targets).detach().pow(2).sum()) / 32**0.5, rel=1e-5
     )
@@ -75,19 +77,19 @@ def test_the_objective_s_loss_is_the_scaled_squared_error_on_masked_frames():
 
 
 def test_the_teacher_sees_unmasked_audio_without_dropout_and_gets_no_gradient():
-    objective, batch = make().train(), batch_of(2)
-    projected = objective.encoder(batch.waveform).projected
-    assert torch.equal(objective.targets(projected), objective.targets(projected))
-    objective(batch).loss_sum.backward()
-    assert all(p.grad is None for p in objective.teacher.parameters())
-    assert all(p.grad is not None for n, p in objective.encoder.named_parameters())
+    model, batch = make().train(), batch_of(2)
+    projected = model.encoder(batch.waveform).projected
+    assert torch.equal(model.objective.targets(projected), model.objective.targets(projected))
+    model(batch).loss_sum.backward()
+    assert all(p.grad is None for p in model.objective.teacher.parameters())
+    assert all(p.grad is not None for n, p in model.encoder.named_parameters())
 
 
 def test_targets_of_a_clip_do_not_depend_on_the_batch():
-    objective, batch = make().eval(), batch_of(3)
-    projected = objective.encoder(batch.waveform).projected
+    model, batch = make().eval(), batch_of(3)
+    projected = model.encoder(batch.waveform).projected
     torch.testing.assert_close(
-        objective.targets(projected)[1:2], objective.targets(projected[1:2]), rtol=1e-4, atol=1e-5
+        model.objective.targets(projected)[1:2], model.objective.targets(projected[1:2]), rtol=1e-4, atol=1e-5
     )
 
 
@@ -110,16 +112,9 @@ def test_the_teacher_averages_layers_and_copies_the_positional_convolution():
         torch.testing.assert_close(p, before[name] + moved, rtol=1e-5, atol=1e-6)
 
 
-def test_moments_add_up_to_the_spread_of_all_frames():
-    frames = torch.randn(50, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    parts = _moments(frames[:20]) + _moments(frames[20:])
-    expected = torch.sqrt(frames.var(0) + 1e-6).mean()
-    assert _spread(parts) == pytest.approx(float(expected), rel=1e-9)
-
-
 def test_a_collapsed_teacher_stops_the_run_but_not_during_the_first_steps():
-    objective = make(guard_after_fraction=0.5)
+    model = make(guard_after_fraction=0.5)
     flat = {"pretrain/target_std": 0.05, "pretrain/prediction_std": 0.5}
-    objective.check(flat, step=49)
+    model.objective.check(flat, step=49)
     with pytest.raises(DivergedError, match=r"the targets' spread is 0.0500, below objective.min_target_std=0.1"):
-        objective.check(flat, step=50)
+        model.objective.check(flat, step=50)

@@ -5,7 +5,7 @@ import torch
 from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.config.objective import MusicHubertConfig
 from ray_musicssl.models.encoder import MusicEncoder
-from ray_musicssl.objectives.base import PretrainBatch
+from ray_musicssl.objectives.base import PretrainBatch, PretrainModel, RunFacts
 from ray_musicssl.objectives.musichubert import LabelHead, MusicHubert
 
 TINY = EncoderConfig(
@@ -25,13 +25,14 @@ def test_the_loss_is_the_reference_s_on_known_numbers():
     head.projection.bias.data.zero_()
     head.label_embeddings.data = sine((5, 8), 0.3, wave=np.cos)
     scores = head.scores(sine((6, 8), 0.7), torch.tensor([0, 1, 2, 3, 4, 0]))
-    assert float(scores.loss_sum) == pytest.approx(37.46574, abs=1e-4)
+    assert float(scores.loss_sum.detach()) == pytest.approx(37.46574, abs=1e-4)
     assert float(scores.num_correct) == 3
 
 
 def make(num_labels=(5,), **settings):
     torch.manual_seed(0)
-    return MusicHubert(MusicEncoder(TINY), MusicHubertConfig(label_dim=16, **settings), num_labels).eval()
+    encoder, facts = MusicEncoder(TINY), RunFacts(num_labels=num_labels, max_steps=1)
+    return PretrainModel(encoder, MusicHubert(encoder, MusicHubertConfig(label_dim=16, **settings), facts)).eval()
 
 
 def batch_of(num_clips, num_label_sets=1):
@@ -44,10 +45,10 @@ def batch_of(num_clips, num_label_sets=1):
 
 
 def test_the_loss_of_a_batch_is_the_sum_over_its_clips():
-    objective, batch = make(unmasked_weight=0.5, feature_penalty=0.0), batch_of(4)
-    whole = objective(batch)
+    model, batch = make(unmasked_weight=0.5, feature_penalty=0.0), batch_of(4)
+    whole = model(batch)
     parts = [
-        objective(
+        model(
             PretrainBatch(
                 waveform=batch.waveform[i : i + 1], mask=batch.mask[i : i + 1], labels=(batch.labels[0][i : i + 1],)
             )
@@ -75,18 +76,40 @@ def test_losses_of_several_label_sets_are_added_and_targets_counted_once():
     total = both(batch)
     singles = 0.0
     hidden = both.encoder(batch.waveform, batch.mask).hidden_states[-1]
-    for head, labels in zip(both.heads, batch.labels, strict=True):
+    for head, labels in zip(both.objective.heads, batch.labels, strict=True):
         singles += float(head.scores(hidden[batch.mask], labels[batch.mask]).loss_sum)
     assert float(total.loss_sum) == pytest.approx(singles, rel=1e-5)
     assert total.num_targets == int(batch.mask.sum())
 
 
 def test_labels_of_unmasked_frames_do_not_matter_when_they_weigh_nothing():
-    objective, batch = make(), batch_of(2)
+    model, batch = make(), batch_of(2)
     labels = torch.where(batch.mask, batch.labels[0], 0)
     other = PretrainBatch(waveform=batch.waveform, mask=batch.mask, labels=(labels,))
-    assert float(objective(batch).loss_sum) == float(objective(other).loss_sum)
-    assert "unmasked" not in objective(batch).statistics
+    assert float(model(batch).loss_sum) == float(model(other).loss_sum)
+
+
+def test_unmasked_frames_that_weigh_nothing_are_watched_but_not_learned_from():
+    model, batch = make(feature_penalty=0.0), batch_of(2)
+    output = model(batch)
+    summary = model.objective.summarize(output.statistics)
+    hidden = model.encoder(batch.waveform, batch.mask).hidden_states[-1]
+    expected = model.objective.heads[0].scores(hidden[~batch.mask], batch.labels[0][~batch.mask])
+    assert summary["pretrain/unmasked_loss"] == pytest.approx(float(expected.loss_sum) / int((~batch.mask).sum()))
+    only_masked = model.objective.heads[0].scores(hidden[batch.mask], batch.labels[0][batch.mask])
+    gradients = [
+        torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        for loss in (output.loss_sum, only_masked.loss_sum)
+    ]
+    for ours, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_logits_are_no_hit():
+    head = LabelHead(8, 5, MusicHubertConfig(label_dim=8))
+    head.projection.weight.data.zero_()
+    head.projection.bias.data.zero_()
+    assert float(head.scores(torch.randn(6, 8), torch.zeros(6, dtype=torch.int64)).num_correct) == 0
 
 
 def test_guessing_by_frequency_costs_the_label_entropy():
