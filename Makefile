@@ -1,12 +1,13 @@
 # make demo   the whole road on this machine, into ./demo-run
 # make test   every check and test that fits 2 cores and 20 minutes
+# make equivalence   encoders and losses beside transformers and torchaudio, with the largest differences
 # make check  formatting, lint, types and the quick tests, without Ray: about a minute
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed-dev
 
-.PHONY: venv demo test check lint clean
+.PHONY: venv demo test check equivalence lint clean
 
 venv: $(INSTALLED)
 
@@ -28,6 +29,9 @@ lint: $(INSTALLED)
 
 check: lint
 	$(BIN)/python -m pytest -n 2 -m 'not ray and not slow and not chaos' -q
+
+equivalence: $(INSTALLED)
+	$(BIN)/python -m pytest tests/equivalence -v
 
 test: lint
 	$(BIN)/python -m pytest

@@ -49,6 +49,7 @@ def pair(flavour, size):
             conv_dim=[config.conv_dim] * 7,
             num_conv_pos_embedding_groups=config.pos_conv_groups,
             apply_spec_augment=False,
+            attn_implementation="eager",  # matrix products written out, where ours calls a fused kernel
             **flavour.theirs,
         )
     ).eval()
