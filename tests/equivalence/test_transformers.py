@@ -112,9 +112,8 @@ def test_gradients(flavour, record_property):
         sum((state * weights).mean() for state in states).backward()
     expected = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
     assert set(expected) == {name for name, p in ours.named_parameters() if p.grad is not None}
-    relative = max(
-        float((ours.get_parameter(name).grad - gradient).abs().max() / gradient.abs().max())
-        for name, gradient in expected.items()
-    )
-    record_property("largest_difference", relative)
-    assert relative < TOLERANCE * 10
+    differences = {name: float((ours.get_parameter(name).grad - g).abs().max()) for name, g in expected.items()}
+    record_property("largest_difference", max(differences.values()))
+    for name, difference in differences.items():
+        # A key's bias adds the same to all scores of a query: its gradient is 0 but for rounding, hence the 1e-8.
+        assert difference < 10 * TOLERANCE * float(expected[name].abs().max()) + 1e-8, name
