@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from ray_musicssl.audio.frames import SAMPLE_RATE, FrameGrid
 from ray_musicssl.audio.shard import CLIP_SCHEMA, LABEL_SCHEMA, MANIFEST_SCHEMA, Shards, open_shards, part_name
@@ -22,6 +23,9 @@ if TYPE_CHECKING:  # torch is loaded by the tests that train
 # Set before ray is first imported: worker losses are noticed sooner, and BLAS keeps to its core.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A busy machine is no failure: properties have no deadline.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

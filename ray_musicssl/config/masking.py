@@ -17,3 +17,9 @@ class MaskingConfig(Section):
     """Frames in one span (20 ms each)."""
     min_masks: int = Field(default=2, ge=1)
     """Fewest spans in a clip."""
+    require_same_masks: bool = False
+    """Show single frames again, at random, until all clips of a micro-batch hide as many as the one that hides fewest."""
+
+    def fewest_spans(self, num_frames: int) -> int:
+        """Spans that a clip has at least."""
+        return max(self.min_masks, int(self.mask_prob * num_frames / self.mask_length))

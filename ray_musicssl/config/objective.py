@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ray_musicssl.config.section import Section
 
@@ -25,6 +25,12 @@ class MusicHubertConfig(Section):
     """Weight of the mean square of the stem's output."""
     label_init: Literal["uniform", "normal"] = "uniform"
     """Start of the label vectors: uniform on [0, 1) as published, or standard normal, which spreads them."""
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> "MusicHubertConfig":
+        if self.masked_weight == 0 and self.unmasked_weight == 0:
+            raise ValueError("masked_weight and unmasked_weight are both 0: nothing would be learned; raise one")
+        return self
 
 
 class Music2VecConfig(Section):

@@ -62,18 +62,25 @@ class PretrainConfig(KmeansConfig):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "PretrainConfig":
-        if self.masking.mask_length > self.audio.crop_frames:
-            raise ValueError(
-                f"masking.mask_length={self.masking.mask_length} frames is longer than a crop of "
-                f"audio.crop_s={self.audio.crop_s} s ({self.audio.crop_frames} frames)"
-            )
+        for stage in self.audio.stages():
+            where = f"a crop of audio.crop_s={stage.crop_s} s ({stage.crop_frames} frames)"
+            if self.masking.mask_length > stage.crop_frames:
+                raise ValueError(f"masking.mask_length={self.masking.mask_length} frames is longer than {where}")
+            num_spans = self.masking.fewest_spans(stage.crop_frames)
+            if num_spans >= stage.crop_frames:
+                raise ValueError(
+                    f"masking.min_masks={self.masking.min_masks} and mask_prob={self.masking.mask_prob} put {num_spans} spans "
+                    f"into {where} and hide all of it; lower them or raise mask_length"
+                )
         if self.teacher and self.teacher.top_k > self.encoder.num_layers:
+            where = "objective.music2vec" if isinstance(self.objective, JointConfig) else "objective"
             raise ValueError(
-                f"top_k={self.teacher.top_k} of the objective is above encoder.num_layers={self.encoder.num_layers}"
+                f"{where}.top_k={self.teacher.top_k} is above encoder.num_layers={self.encoder.num_layers}"
             )
-        if self.scaling.num_workers > self.audio.num_micro_batches:
+        fewest = min(stage.num_micro_batches for stage in self.audio.stages())
+        if self.scaling.num_workers > fewest:
             raise ValueError(
-                f"scaling.num_workers={self.scaling.num_workers} but a step has {self.audio.num_micro_batches} micro-batches; "
+                f"scaling.num_workers={self.scaling.num_workers} but a step has {fewest} micro-batches; "
                 f"lower audio.micro_batch_s (now {self.audio.micro_batch_s}) or raise audio.batch_s"
             )
         return self

@@ -14,8 +14,12 @@ class TrainingConfig(Section):
     """Optimiser steps. Source: Ma et al. 2023, 4.1."""
     seed: int = Field(default=1337, ge=0)
     """Fixes the start weights, the order of clips, crops, masks and dropout."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """`bf16` runs matrix products in bfloat16; weights, optimiser and losses stay float32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """`bf16`, `fp16`: matrix products in half precision; weights, optimiser and losses stay float32. fp16 scales the loss."""
+    activation_checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping what it did: less memory, a third more work."""
+    compile: bool = False
+    """Compile the layers with torch.compile: slower to start, then faster; equal within rounding."""
     reduce: Literal["allreduce", "ordered"] = "allreduce"
     """`ordered` adds micro-batch gradients in index order: the same bits for any number of workers, at some cost."""
     checkpoint_every_steps: int = Field(default=5000, ge=1)

@@ -41,6 +41,12 @@ class MusicEncoder(nn.Module):
         self.masked_spec_embed = nn.Parameter(torch.empty(config.dim).uniform_())
         self.input_dropout = nn.Dropout(config.input_dropout)
 
+    def prepare_training(self, *, recompute_activations: bool) -> None:
+        """Freeze what does not learn, and choose between memory and work."""
+        if self.config.feature_grad_mult == 0:
+            self.feature_extractor.requires_grad_(requires_grad=False)  # or weight decay would still move it
+        self.encoder.recomputes_activations = recompute_activations
+
     def forward(
         self,
         waveform: Float[Tensor, "batch samples"],

@@ -6,6 +6,8 @@ import torch
 
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.models.encoder import MusicEncoder
+from ray_musicssl.models.feature_encoder import ConvLayer
+from ray_musicssl.models.transformer import TransformerLayer
 from ray_musicssl.objectives.base import OBJECTIVES, PretrainModel, RunFacts
 from ray_musicssl.randomness import key
 
@@ -29,4 +31,13 @@ def build_model(config: PretrainConfig, num_labels: Sequence[int]) -> PretrainMo
     facts = RunFacts(num_labels=num_labels, max_steps=config.training.max_steps)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(config.training.seed, "start heads") >> 1)
-        return PretrainModel(encoder, objective_class(encoder, config.objective, facts))
+        model = PretrainModel(encoder, objective_class(encoder, config.objective, facts))
+    encoder.prepare_training(recompute_activations=config.training.activation_checkpointing)
+    return model
+
+
+def compile_layers(model: PretrainModel) -> None:
+    """Compile every convolution and transformer layer in place, the teacher's too; names of parameters stay."""
+    for module in model.modules():
+        if isinstance(module, ConvLayer | TransformerLayer):
+            module.compile(dynamic=False)

@@ -33,11 +33,10 @@ class StreamSpec:
 
     shards_dir: Path
     labels: tuple[LabelSource, ...]
-    crop_samples: int
+    longest_crop_samples: int
     seed: int
     with_levels: bool
     layout: StepLayout
-    max_steps: int
 
     @classmethod
     def of(
@@ -47,18 +46,30 @@ class StreamSpec:
         return cls(
             shards_dir=shards_dir,
             labels=tuple(labels),
-            crop_samples=config.audio.crop_samples,
+            longest_crop_samples=config.audio.longest_crop_samples,
             seed=config.training.seed,
             with_levels=config.encoder.normalize_waveform,
-            layout=StepLayout.of(config.audio, num_workers),
-            max_steps=config.training.max_steps,
+            layout=StepLayout.of(config.audio, config.training.max_steps, num_workers),
         )
+
+    @property
+    def max_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.layout.max_steps
 
     @property
     def chunk_steps(self) -> int:
         """Steps whose crops travel together."""
-        step_bytes = 2 * self.layout.batch_clips * self.crop_samples
+        step_bytes = max(2 * stage.batch_clips * stage.crop_samples for stage in self.layout.stages)
         return max(1, CHUNK_BYTES // step_bytes)
+
+    def chunks(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """The steps `first` up to `stop` in stretches that travel together, each inside one stage."""
+        return [
+            (begin, min(begin + self.chunk_steps, end))
+            for start, end in self.layout.stretches(first, stop)
+            for begin in range(start, end, self.chunk_steps)
+        ]
 
 
 def make_dataset(spec: StreamSpec, first_step: int) -> Dataset:
@@ -92,8 +103,8 @@ def received(shard: DataIterator, spec: StreamSpec) -> Iterator[StepCrops]:
 
 def read_here(spec: StreamSpec, first_step: int) -> Iterator[StepCrops]:
     """The same steps for a single worker, read in the calling process without Ray Data."""
-    for first in range(first_step, spec.max_steps, spec.chunk_steps):
-        for row in _rows(spec, first, min(first + spec.chunk_steps, spec.max_steps)):
+    for first, stop in spec.chunks(first_step, spec.max_steps):
+        for row in _rows(spec, first, stop):
             yield from _unpack(row, spec)
 
 
@@ -103,7 +114,7 @@ def _reader(spec: StreamSpec) -> CropReader:
     return CropReader(
         open_shards(spec.shards_dir),
         spec.labels,
-        crop_samples=spec.crop_samples,
+        longest_crop_samples=spec.longest_crop_samples,
         seed=spec.seed,
         with_levels=spec.with_levels,
     )
@@ -111,18 +122,19 @@ def _reader(spec: StreamSpec) -> CropReader:
 
 def _read_item(batch: pa.Table, spec: StreamSpec) -> Iterator[pa.Table]:
     for item in batch.to_pylist():
-        for first in range(item["first"], item["stop"], spec.chunk_steps):
-            yield from _rows(spec, first, min(first + spec.chunk_steps, item["stop"]))
+        for first, stop in spec.chunks(item["first"], item["stop"]):
+            yield from _rows(spec, first, stop)
 
 
 def _rows(spec: StreamSpec, first: int, stop: int) -> Iterator[pa.Table]:
-    """One row a worker for the steps `first` up to `stop`."""
-    base = first * spec.layout.batch_clips
-    crops = _reader(spec).read(base, stop * spec.layout.batch_clips)
+    """One row a worker for the steps `first` up to `stop` of one stage."""
+    stage = spec.layout.stage(first)
+    stretch = stage.positions(first, stop)
+    crops = _reader(spec).read(stretch, stage.crop_samples)
     for rank in range(spec.layout.num_workers):
         batches = [spec.layout.micro_batches(step, rank) for step in range(first, stop)]
         positions = np.array([p for step in batches for batch in step for p in batch], np.int64)
-        chosen = positions - base
+        chosen = positions - stretch.start
         columns = {
             "first": pa.array([first]),
             "stop": pa.array([stop]),
@@ -146,15 +158,17 @@ def _unpack(row: pa.Table, spec: StreamSpec) -> Iterator[StepCrops]:
         flat = np.frombuffer(row[name][0].as_buffer(), dtype)
         return flat if width is None else flat.reshape(-1, width)
 
+    first, stop = row["first"][0].as_py(), row["stop"][0].as_py()
+    stage = spec.layout.stage(first)
     positions = array("positions", np.int64)
-    num_frames = ENCODER_GRID.num_frames(spec.crop_samples)
+    num_frames = ENCODER_GRID.num_frames(stage.crop_samples)
     crops = Crops(
-        pcm=array("pcm", np.int16, spec.crop_samples),
+        pcm=array("pcm", np.int16, stage.crop_samples),
         labels=tuple(array(f"labels_{i}", np.int32, num_frames) for i in range(len(spec.labels))),
         mean=array("mean", np.float32),
         std=array("std", np.float32),
     )
-    steps = positions // spec.layout.batch_clips
-    for step in range(row["first"][0].as_py(), row["stop"][0].as_py()):
-        begin, end = np.searchsorted(steps, [step, step + 1])
+    for step in range(first, stop):
+        taken = stage.positions(step, step + 1)
+        begin, end = np.searchsorted(positions, [taken.start, taken.stop])
         yield StepCrops(step=step, positions=positions[begin:end].tolist(), crops=crops.rows(int(begin), int(end)))

@@ -17,6 +17,7 @@ import torch
 from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from ray_musicssl.audio.frames import samples_to_seconds
 from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.label_set import LabelSet
 from ray_musicssl.config.pretrain import PretrainConfig
@@ -84,13 +85,13 @@ def _make_job(
 ) -> _Job:
     sources = [LabelSource(label_set.path.resolve(), label_set.frame_rate) for label_set in labels]
     spec = StreamSpec.of(config, shards.path.resolve(), sources, config.scaling.num_workers)
-    plan = SamplePlan(shards.manifest(), crop_samples=spec.crop_samples, seed=spec.seed)
+    plan = SamplePlan(shards.manifest(), longest_crop_samples=spec.longest_crop_samples, seed=spec.seed)
     if plan.left_out_clips:
         logger.warning(
-            "%d clips (%.0f s) are shorter than audio.crop_s=%s s and are left out of this run",
+            "%d clips (%.0f s) are shorter than the longest crop of %s s and are left out of this run",
             plan.left_out_clips,
             plan.left_out_s,
-            config.audio.crop_s,
+            samples_to_seconds(spec.longest_crop_samples),
         )
     run = Run(
         config=config,

@@ -8,7 +8,7 @@ Conventions:
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.objectives.base import PretrainModel
 from ray_musicssl.run_dir import read_json, sha256_file, versions, write_json
+from ray_musicssl.training.loss_scale import LossScale
 from ray_musicssl.training.step import Stepper
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Checkpoint:
 
     @property
     def state(self) -> dict[str, Any]:
-        """`step` (optimiser steps taken), `provenance` and `versions`."""
+        """`step` (optimiser steps taken), `loss_scale`, `provenance` and `versions`."""
         return read_json(self.path / _STATE)
 
     @property
@@ -79,7 +80,13 @@ def write_checkpoint(
     save_file(tensors, directory / _MODEL)
     save_file(_optimizer_tensors(stepper), directory / _OPTIMIZER)
     save_config(config, directory / _CONFIG)
-    write_json(directory / _STATE, {"step": step, "provenance": dict(provenance), "versions": versions()})
+    state = {
+        "step": step,
+        "loss_scale": asdict(stepper.loss_scale) if stepper.loss_scale else None,
+        "provenance": dict(provenance),
+        "versions": versions(),
+    }
+    write_json(directory / _STATE, state)
     files = sorted(path for path in directory.iterdir() if path.is_file() and path.name != MANIFEST)
     manifest = {path.name: {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in files}
     write_json(directory / MANIFEST, manifest)
@@ -92,12 +99,14 @@ def restore(checkpoint: Checkpoint, stepper: Stepper) -> None:
         DataError: if the checkpoint's tensors do not fit the run's model.
     """
     load_model(checkpoint, stepper.model)
+    if stepper.loss_scale and checkpoint.state["loss_scale"]:
+        stepper.loss_scale = LossScale(**checkpoint.state["loss_scale"])
     moments = load_file(checkpoint.path / _OPTIMIZER)
     steps = moments.pop("step")
     for name, parameter in _trained(stepper.model):
         if f"exp_avg.{name}" in moments:
             stepper.optimizer.state[parameter] = {
-                "step": steps.clone(),
+                "step": steps.to(parameter.device, copy=True),  # the fused kernel wants it beside the parameter
                 **{moment: moments[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS},
             }
 

@@ -1,5 +1,6 @@
 """The training loop of one worker: crops in, checkpoints and scalars out. Knows no Ray."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,12 @@ import torch
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.objectives.base import PretrainBatch
-from ray_musicssl.objectives.building import build_model
+from ray_musicssl.objectives.building import build_model, compile_layers
 from ray_musicssl.run_dir import RunDir
 from ray_musicssl.training.batch import make_batch
 from ray_musicssl.training.checkpoint import Checkpoint, restore, write_checkpoint
 from ray_musicssl.training.collective import Collective
 from ray_musicssl.training.metrics_log import MetricsLog
-from ray_musicssl.training.plan import StepLayout
 from ray_musicssl.training.reader import StepCrops
 from ray_musicssl.training.step import Stepper, StepResult
 
@@ -56,11 +56,12 @@ class Worker:
         self.device = device
         self.collective = Collective()
         model = build_model(run.config, run.num_labels).to(device)
+        if run.config.training.compile:
+            compile_layers(model)
         self.stepper = Stepper(model, run.config, self.collective)
         if checkpoint:
             restore(checkpoint, self.stepper)
         self.first_step = checkpoint.step if checkpoint else 0
-        self.layout = StepLayout.of(run.config.audio, self.collective.num_workers)
         self._log = MetricsLog(run.run_dir, self.first_step) if self.collective.rank == 0 else None
         self._interval = _Interval()
 
@@ -82,9 +83,11 @@ class Worker:
             done = crops.step + 1
             self._interval.add(result)
             is_last = done == training.max_steps
-            if is_last or done % training.log_every_steps == 0:
+            is_saved = is_last or result.is_stop_wanted or done % training.checkpoint_every_steps == 0
+            # Also before a checkpoint: a resume begins a new line, so the curve has no seam.
+            if is_saved or done % training.log_every_steps == 0:
                 self._write_scalars(done, time.monotonic() - started)
-            if is_last or result.is_stop_wanted or done % training.checkpoint_every_steps == 0:
+            if is_saved:
                 save(done, lambda directory, step=done: self._write_checkpoint(directory, step))
             if is_last or result.is_stop_wanted:
                 break
@@ -94,7 +97,7 @@ class Worker:
 
     def _batches(self, crops: StepCrops, *, expected_step: int) -> list[PretrainBatch]:
         """The step's micro-batches, after checking that they are the ones the plan says."""
-        micro_batches = self.layout.micro_batches(expected_step, self.collective.rank)
+        micro_batches = self.stepper.layout.micro_batches(expected_step, self.collective.rank)
         planned = [position for positions in micro_batches for position in positions]
         if crops.step != expected_step or list(crops.positions) != planned:
             raise DataError(
@@ -111,15 +114,14 @@ class Worker:
     def _write_scalars(self, done: int, elapsed_s: float) -> None:
         summary = self.stepper.model.objective.summarize(self.stepper.statistics.drain(self.collective))
         if self._log:
-            steps = done - self.first_step
-            audio = self.config.audio
-            audio_s = audio.batch_clips * audio.crop_s
+            audio_s, audio_s_before = (self.stepper.layout.audio_s(step) for step in (done, self.first_step))
             scalars = {
                 **self._interval.scalars(),
                 **summary,
                 **({"pretrain/label_entropy": self.run.label_entropy} if self.run.num_labels else {}),
-                "data/audio_hours": done * audio_s / 3600,
-                "data/audio_s_per_s": steps * audio_s / elapsed_s,
+                **({"optim/loss_scale": self.stepper.loss_scale.value} if self.stepper.loss_scale else {}),
+                "data/audio_hours": audio_s / 3600,
+                "data/audio_s_per_s": (audio_s - audio_s_before) / elapsed_s,
                 "sys/rss_gib": psutil.Process().memory_info().rss / 2**30,
                 "sys/elapsed_s": self._log.elapsed_s + elapsed_s,
             }
@@ -142,10 +144,14 @@ class _Interval:
 
     def scalars(self) -> dict[str, float]:
         taken = [result for result in self._results if not result.is_skipped]
-        count = max(len(taken), 1)
         return {
-            "pretrain/loss": sum(result.loss for result in taken) / count,
-            "pretrain/grad_norm": sum(result.grad_norm for result in taken) / count,
+            "pretrain/loss": _mean([result.loss for result in taken]),
+            "pretrain/grad_norm": _mean([result.grad_norm for result in taken]),
             "pretrain/skipped_steps": float(len(self._results) - len(taken)),
             "optim/lr": self._results[-1].lr,
         }
+
+
+def _mean(values: Sequence[float]) -> float:
+    """NaN if there are none: a stretch of skipped steps has no loss, least of all 0."""
+    return sum(values) / len(values) if values else math.nan

@@ -3,12 +3,14 @@
 Conventions:
     Position k of the endless stream is crop k % N of epoch k // N, where N counts the clips that are long enough. An epoch
     is a random order of row groups, cut into windows of a few, with the rows of a window shuffled: a pure function of
-    (seed, manifest). Step s uses positions [s * B, (s + 1) * B); micro-batch g of a step is a fixed slice of them, computed
+    (seed, manifest). A step of B crops uses the next B positions; micro-batch g of a step is a fixed slice of them, computed
     by worker g % W. So nothing is dropped or repeated, a resume is one number, and W may change between resumes.
+    A schedule of crop lengths changes B, never the stream: N counts the clips that the longest crop fits into.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -33,32 +35,82 @@ class PlanEntries:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepLayout:
-    """How the positions of a step fall into micro-batches, and these to workers."""
+class Stage:
+    """A stretch of steps with one crop length."""
 
+    first_step: int
+    first_position: int
+    crop_samples: int
     batch_clips: int
     micro_batch_clips: int
+
+    def positions(self, first: int, stop: int) -> range:
+        """The positions of the steps `first` up to `stop` of this stage."""
+        return range(self._start(first), self._start(stop))
+
+    def _start(self, step: int) -> int:
+        return self.first_position + (step - self.first_step) * self.batch_clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLayout:
+    """How the stream's positions fall into steps, those of a step into micro-batches, and these to workers."""
+
+    stages: tuple[Stage, ...]
+    max_steps: int
     num_workers: int
 
     @classmethod
-    def of(cls, audio: AudioConfig, num_workers: int) -> "StepLayout":
+    def of(cls, audio: AudioConfig, max_steps: int, num_workers: int) -> "StepLayout":
         """The layout for a run's audio settings."""
-        return cls(
-            batch_clips=audio.batch_clips,
-            micro_batch_clips=audio.micro_batch_clips,
-            num_workers=max(1, num_workers),
+        stages, position = [], 0
+        starts = audio.stage_starts(max_steps)
+        for stage, first, stop in zip(audio.stages(), starts, [*starts[1:], max_steps], strict=True):
+            if first == stop:  # a stage shorter than a step
+                continue
+            stages.append(
+                Stage(
+                    first_step=first,
+                    first_position=position,
+                    crop_samples=stage.crop_samples,
+                    batch_clips=stage.batch_clips,
+                    micro_batch_clips=stage.micro_batch_clips,
+                )
+            )
+            position += (stop - first) * stage.batch_clips
+        return cls(stages=tuple(stages), max_steps=max_steps, num_workers=max(1, num_workers))
+
+    def stage(self, step: int) -> Stage:
+        """The stage of a step."""
+        return next(stage for stage in reversed(self.stages) if stage.first_step <= step)
+
+    def stretches(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """The steps `first` up to `stop`, cut where a stage ends."""
+        cuts = [stage.first_step for stage in self.stages if first < stage.first_step < stop]
+        edges = [first, *cuts, stop]
+        return list(pairwise(edges))
+
+    def audio_s(self, step: int) -> float:
+        """Seconds of audio in the steps before `step`."""
+        return sum(
+            samples_to_seconds((stop - first) * self.stage(first).batch_clips * self.stage(first).crop_samples)
+            for first, stop in self.stretches(0, step)
         )
 
-    @property
-    def num_micro_batches(self) -> int:
-        """Micro-batches in one step, over all workers."""
-        return -(-self.batch_clips // self.micro_batch_clips)
+    def num_micro_batches(self, step: int) -> int:
+        """Micro-batches of a step, over all workers."""
+        stage = self.stage(step)
+        return -(-stage.batch_clips // stage.micro_batch_clips)
 
     def micro_batches(self, step: int, rank: int) -> list[range]:
         """The positions of each micro-batch that worker `rank` computes in `step`, in order."""
-        first, stop = step * self.batch_clips, (step + 1) * self.batch_clips
-        starts = range(first, stop, self.micro_batch_clips)
-        return [range(a, min(a + self.micro_batch_clips, stop)) for a in starts[rank :: self.num_workers]]
+        stage = self.stage(step)
+        positions = stage.positions(step, step + 1)
+        starts = range(positions.start, positions.stop, stage.micro_batch_clips)
+        return [
+            range(start, min(start + stage.micro_batch_clips, positions.stop))
+            for start in starts[rank :: self.num_workers]
+        ]
 
 
 @dataclass(frozen=True)
@@ -70,12 +122,12 @@ class _Epoch:
 class SamplePlan:
     """The stream of crops over a manifest."""
 
-    def __init__(self, manifest: pa.Table, *, crop_samples: int, seed: int) -> None:
+    def __init__(self, manifest: pa.Table, *, longest_crop_samples: int, seed: int) -> None:
         """Look at the manifest once.
 
         Args:
             manifest: clips in (part, row group, row) order; only their place and length are read.
-            crop_samples: clips shorter than this are left out.
+            longest_crop_samples: clips shorter than this are left out.
             seed: the run's seed.
 
         Raises:
@@ -83,7 +135,7 @@ class SamplePlan:
         """
         num_samples = manifest["num_samples"].to_numpy()
         group = manifest["part"].to_numpy().astype(np.int64) << 32 | manifest["row_group"].to_numpy()
-        long_enough = num_samples >= crop_samples
+        long_enough = num_samples >= longest_crop_samples
         self.seed = seed
         self._clips = np.flatnonzero(long_enough)
         self.num_clips = len(self._clips)
@@ -92,7 +144,7 @@ class SamplePlan:
         if not self.num_clips:
             longest = samples_to_seconds(int(num_samples.max(initial=0)))
             raise DataError(
-                f"no clip is as long as a crop of {samples_to_seconds(crop_samples)} s (the longest has {longest} s); "
+                f"no clip is as long as a crop of {samples_to_seconds(longest_crop_samples)} s (the longest has {longest} s); "
                 f"lower audio.crop_s"
             )
         starts = np.flatnonzero(np.diff(group[self._clips], prepend=-1))

@@ -93,32 +93,37 @@ class CropReader:
     """Reads any stretch of a run's sample plan."""
 
     def __init__(
-        self, shards: Shards, label_sources: Sequence[LabelSource], *, crop_samples: int, seed: int, with_levels: bool
+        self,
+        shards: Shards,
+        label_sources: Sequence[LabelSource],
+        *,
+        longest_crop_samples: int,
+        seed: int,
+        with_levels: bool,
     ) -> None:
         """Open the shards.
 
         Args:
             shards: finished shards.
             label_sources: label directories in the order of the objective's heads.
-            crop_samples: length of every crop.
+            longest_crop_samples: length of the longest crop there will be.
             seed: the run's seed.
             with_levels: whether to measure each clip's mean and spread (else 0 and 1), as normalising runs need.
         """
         manifest = shards.manifest()
-        self.plan = SamplePlan(manifest, crop_samples=crop_samples, seed=seed)
-        self._crop_samples = crop_samples
+        self.plan = SamplePlan(manifest, longest_crop_samples=longest_crop_samples, seed=seed)
         self._label_sources = list(label_sources)
         self._with_levels = with_levels
         self._places = np.stack([manifest[name].to_numpy() for name in ("part", "row_group", "row")], axis=1)
         self._row_groups = _RowGroups(shards, label_sources)
 
-    def read(self, start: int, stop: int) -> Crops:
-        """The crops of positions `start` up to, not including, `stop`."""
-        entries = self.plan.entries(start, stop)
-        num_crops = stop - start
-        num_frames = ENCODER_GRID.num_frames(self._crop_samples)
+    def read(self, positions: range, crop_samples: int) -> Crops:
+        """The crops at some positions, each of `crop_samples` samples."""
+        entries = self.plan.entries(positions.start, positions.stop)
+        num_crops = len(positions)
+        num_frames = ENCODER_GRID.num_frames(crop_samples)
         crops = Crops(
-            pcm=np.empty((num_crops, self._crop_samples), np.int16),
+            pcm=np.empty((num_crops, crop_samples), np.int16),
             labels=tuple(np.empty((num_crops, num_frames), np.int32) for _ in self._label_sources),
             mean=np.zeros(num_crops, np.float32),
             std=np.ones(num_crops, np.float32),
@@ -133,8 +138,9 @@ class CropReader:
         part, row_group, row = place
         audio, *label_tables = self._row_groups.read(part, row_group)
         waveform = pcm_views(audio["pcm"].slice(row, 1))[0]
-        start = crop_start(len(waveform), self._crop_samples, int(entries.crop_seed[index]))
-        crops.pcm[index] = waveform[start : start + self._crop_samples]
+        crop_samples = crops.pcm.shape[1]
+        start = crop_start(len(waveform), crop_samples, int(entries.crop_seed[index]))
+        crops.pcm[index] = waveform[start : start + crop_samples]
         if self._with_levels:
             crops.mean[index] = waveform.mean() / FULL_SCALE
             crops.std[index] = waveform.std() / FULL_SCALE

@@ -18,7 +18,11 @@ from ray_musicssl.errors import DivergedError
 from ray_musicssl.objectives.base import PretrainBatch, PretrainModel
 from ray_musicssl.randomness import generator, key
 from ray_musicssl.training.collective import Collective
+from ray_musicssl.training.loss_scale import LossScale
 from ray_musicssl.training.optim import FlatGradients, learning_rate, make_optimizer
+from ray_musicssl.training.plan import StepLayout
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class Stepper:
         self._ordered_total = torch.zeros_like(self._gradients.buffer) if config.training.reduce == "ordered" else None
         self._num_skipped_in_a_row = 0
         self._device = self._gradients.buffer.device
+        self.layout = StepLayout.of(config.audio, config.training.max_steps, collective.num_workers)
+        self.loss_scale = LossScale() if config.training.precision == "fp16" else None
 
     def run(self, step: int, batches: Sequence[PretrainBatch], *, is_asked_to_stop: bool = False) -> StepResult:
         """Take optimiser step `step` (the first is 0) with this worker's micro-batches.
@@ -81,7 +87,7 @@ class Stepper:
         told = torch.cat([sums, sums.new_tensor([float(is_asked_to_stop)])])  # one exchange for all three numbers
         self._collective.add_up(told)
         loss_sum, num_targets, num_asked_to_stop = told.tolist()
-        self._gradients.buffer.div_(max(num_targets, 1))
+        self._gradients.buffer.div_(max(num_targets, 1) * (self.loss_scale.value if self.loss_scale else 1.0))
         grad_norm = self._gradients.clip(self.config.optim.clip_norm)
         lr = learning_rate(step, self.config.training.max_steps, self.config.optim)
         is_finite = math.isfinite(grad_norm)
@@ -107,7 +113,7 @@ class Stepper:
         if self._ordered_total is not None:
             self._ordered_total.zero_()
         collective = self._collective
-        num_rounds = -(-self.config.audio.num_micro_batches // collective.num_workers)
+        num_rounds = -(-self.layout.num_micro_batches(step) // collective.num_workers)
         for index in range(num_rounds):
             if index < len(batches):
                 sums += self._backward(step, index * collective.num_workers + collective.rank, batches[index])
@@ -125,10 +131,10 @@ class Stepper:
     def _backward(self, step: int, micro_batch: int, batch: PretrainBatch) -> Float64[Tensor, "2"]:
         config = self.config
         torch.manual_seed(key(config.training.seed, "dropout", step, micro_batch) >> 1)
-        use_bf16 = config.training.precision == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=use_bf16):
+        dtype = _HALF.get(config.training.precision)
+        with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
             output = self.model(batch, self._skipped_layers(step))
-        output.loss_sum.backward()
+        (output.loss_sum * (self.loss_scale.value if self.loss_scale else 1.0)).backward()
         for name, values in output.statistics.items():
             self.statistics.add(name, values)
         return torch.stack([output.loss_sum.detach().double(), output.loss_sum.new_tensor(output.num_targets).double()])
@@ -142,6 +148,9 @@ class Stepper:
         return frozenset(i for i, draw in enumerate(draws) if draw <= encoder.layerdrop)
 
     def _count_skipped(self, step: int, *, is_finite: bool) -> None:
+        if self.loss_scale:  # with it a few overflows are how the range is found
+            self.loss_scale.update(is_finite=is_finite)
+            return
         self._num_skipped_in_a_row = 0 if is_finite else self._num_skipped_in_a_row + 1
         most = self.config.training.max_nonfinite_steps
         if self._num_skipped_in_a_row > most:

@@ -55,7 +55,9 @@ def assert_nothing_was_lost(tiny) -> Callable[[Path, Checkpoint], None]:
         assert logged_steps(run_dir) == list(range(1, num_steps + 1))
         for directory in (run_dir / "checkpoints").glob("step-*"):
             open_checkpoint(directory)  # none is torn
-        plan = SamplePlan(tiny.shards.manifest(), crop_samples=config.audio.crop_samples, seed=config.training.seed)
+        plan = SamplePlan(
+            tiny.shards.manifest(), longest_crop_samples=config.audio.longest_crop_samples, seed=config.training.seed
+        )
         num_epochs, rest = divmod(num_steps * config.audio.batch_clips, plan.num_clips)
         assert (plan.num_clips, rest) == (tiny.clips_per_epoch, 0)
         for epoch in range(num_epochs):

@@ -43,6 +43,7 @@ def test_stable_keys_can_be_overridden(key, value):
         ("optimm.peak_lr=1", 'unknown key "optimm" (did you mean "optim"?)'),
         ("masking.mask_prob=1.65", "masking.mask_prob = 1.65: Input should be less than or equal to 1"),
         ("masking.mask_length=ten", "masking.mask_length = 'ten'"),
+        ("masking.min_masks=781", "min_masks=781 and mask_prob=0.8 put 781 spans into a crop of audio.crop_s=15.625 s"),
         ("masking.mask_length=2000", "masking.mask_length=2000 frames is longer than a crop of audio.crop_s=15.625"),
         ("feature.name=chords", "feature.name = 'chords' must be one of 'mfcc', 'semitone'"),
         ("objective.top_k=3", 'unknown key "objective.musichubert.top_k"'),

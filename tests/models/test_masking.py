@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_musicssl.config.masking import MaskingConfig
+from ray_musicssl.errors import ConfigError
 from ray_musicssl.models.masking import batch_mask, span_mask
 from ray_musicssl.randomness import generator
 
@@ -38,6 +39,26 @@ def test_a_clip_s_mask_does_not_depend_on_its_batch():
     assert not np.array_equal(together[0], together[1])
 
 
+# Source: coverage after fairseq's equalising, in batches of as many clips as one of its workers has.
+@pytest.mark.parametrize(("mask_prob", "num_clips", "coverage"), [(0.8, 5, 0.536), (0.65, 11, 0.457)])
+def test_equal_counts_in_a_batch_cover_what_the_reference_s_do(mask_prob, num_clips, coverage):
+    config = MaskingConfig(mask_prob=mask_prob, min_masks=1, require_same_masks=True)
+    batches = [batch_mask(range(i * num_clips, (i + 1) * num_clips), 781, config, seed=0) for i in range(60)]
+    for masks in batches:
+        assert len(set(masks.sum(axis=1))) == 1
+    assert np.mean(batches) == pytest.approx(coverage, abs=0.012)
+
+
+def test_equal_counts_only_show_frames_and_do_so_at_random():
+    config = MaskingConfig()
+    free = batch_mask(range(8), 300, config, seed=2)
+    same = batch_mask(range(8), 300, config.model_copy(update={"require_same_masks": True}), seed=2)
+    assert not (same & ~free).any()
+    shown = (free & ~same).any(axis=0)
+    assert shown[:150].any()
+    assert shown[150:].any()
+
+
 def test_a_clip_that_would_be_hidden_whole_is_refused():
-    with pytest.raises(ValueError, match=r"mask_length=10 hide all 1 frames"):
+    with pytest.raises(ConfigError, match=r"mask_length=10 hide all 1 frames"):
         span_mask(1, MaskingConfig(), generator(0))

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ray_musicssl.config.audio import AudioConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray import batches
 from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read_here
@@ -30,18 +31,19 @@ def shards(tmp_path_factory, make_shards):
 def make_spec(shards, monkeypatch):
     """A stream of 0.25 s crops in chunks of three steps."""
 
-    def make(batch_clips=4, micro_batch_clips=2, num_workers=1, max_steps=10, chunk_steps=3):
+    def make(batch_clips=4, micro_batch_clips=2, num_workers=1, max_steps=10, chunk_steps=3, crop_schedule=()):
         monkeypatch.setattr(batches, "CHUNK_BYTES", chunk_steps * 2 * batch_clips * 4000)
-        layout = StepLayout(batch_clips=batch_clips, micro_batch_clips=micro_batch_clips, num_workers=num_workers)
+        audio = AudioConfig(
+            crop_s=0.25, batch_s=0.25 * batch_clips, micro_batch_s=0.25 * micro_batch_clips, crop_schedule=crop_schedule
+        )
         labels = (LabelSource(shards.labels_dir / f"{0:016x}", 50.0),)
         return StreamSpec(
             shards_dir=shards.path,
             labels=labels,
-            crop_samples=4000,
+            longest_crop_samples=4000,
             seed=5,
             with_levels=True,
-            layout=layout,
-            max_steps=max_steps,
+            layout=StepLayout.of(audio, max_steps, num_workers),
         )
 
     return make
@@ -60,12 +62,12 @@ def dealt(spec, first_step=0):
 @pytest.mark.parametrize("first_step", [0, 4])
 def test_a_worker_alone_reads_what_the_plan_says(make_spec, shards, batch_clips, micro_batch_clips, first_step):
     spec = make_spec(batch_clips, micro_batch_clips)
-    reader = CropReader(shards, spec.labels, crop_samples=4000, seed=5, with_levels=True)
+    reader = CropReader(shards, spec.labels, longest_crop_samples=4000, seed=5, with_levels=True)
     steps = list(read_here(spec, first_step))
     assert [crops.step for crops in steps] == list(range(first_step, 10))
     for crops in steps:
         first = crops.step * batch_clips
-        expected = reader.read(first, first + batch_clips)
+        expected = reader.read(range(first, first + batch_clips), 4000)
         assert crops.positions == list(range(first, first + batch_clips))
         np.testing.assert_array_equal(crops.crops.pcm, expected.pcm)
         np.testing.assert_array_equal(crops.crops.labels[0], expected.labels[0])
@@ -79,7 +81,7 @@ def test_three_epochs_give_every_position_once_and_every_clip_once_an_epoch(make
     workers = dealt(spec)
     positions = [position for steps in workers for crops in steps for position in crops.positions]
     assert sorted(positions) == list(range(3 * NUM_CLIPS))
-    plan = CropReader(shards, spec.labels, crop_samples=4000, seed=5, with_levels=True).plan
+    plan = CropReader(shards, spec.labels, longest_crop_samples=4000, seed=5, with_levels=True).plan
     for epoch in range(3):
         inside = [position for position in positions if position // NUM_CLIPS == epoch]
         clips = [int(plan.entries(position, position + 1).clip[0]) for position in inside]
@@ -110,6 +112,21 @@ def test_the_size_of_the_chunks_changes_nothing(make_spec, chunk_steps):
     spec = make_spec(chunk_steps=chunk_steps)
     assert spec.chunk_steps == chunk_steps
     assert [(c.step, c.positions, c.crops.pcm.tobytes()) for c in read_here(spec, 1)] == expected
+
+
+def test_a_schedule_of_crops_cuts_chunks_where_the_length_changes(make_spec, shards):
+    schedule = [{"until_fraction": 0.5, "crop_s": 0.125}]
+    spec = make_spec(num_workers=2, crop_schedule=schedule)
+    assert spec.chunks(0, 10)[:3] == [(0, 3), (3, 5), (5, 8)]
+    reader = CropReader(shards, spec.labels, longest_crop_samples=4000, seed=5, with_levels=True)
+    alone = make_spec(crop_schedule=schedule)
+    for crops in read_here(alone, 0):
+        length = 2000 if crops.step < 5 else 4000
+        planned = range(crops.positions[0], crops.positions[-1] + 1)
+        assert len(planned) == 4 * 4000 // length
+        np.testing.assert_array_equal(crops.crops.pcm, reader.read(planned, length).pcm)
+    shared = sorted(position for steps in dealt(spec) for crops in steps for position in crops.positions)
+    assert shared == list(range(5 * 8 + 5 * 4))
 
 
 def test_a_batch_larger_than_a_chunk_still_travels_one_step_at_a_time(make_spec):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_musicssl.audio.shard import MANIFEST_SCHEMA
-from ray_musicssl.config.audio import AudioConfig
+from ray_musicssl.config.audio import AudioConfig, CropStage
 from ray_musicssl.errors import DataError
 from ray_musicssl.training.plan import SamplePlan, StepLayout
 
@@ -27,7 +27,7 @@ def manifest(lengths, clips_per_row_group=4, clips_per_part=12):
 
 
 def make(lengths, seed=0):
-    return SamplePlan(manifest(lengths), crop_samples=1000, seed=seed)
+    return SamplePlan(manifest(lengths), longest_crop_samples=1000, seed=seed)
 
 
 @settings(max_examples=40, deadline=None)
@@ -71,7 +71,7 @@ def test_no_clip_long_enough_is_an_error_that_names_the_longest():
 
 
 def test_neighbours_in_the_stream_come_from_few_row_groups():
-    plan = SamplePlan(manifest([2000] * 4800, clips_per_part=4800), crop_samples=1000, seed=0)
+    plan = SamplePlan(manifest([2000] * 4800, clips_per_part=4800), longest_crop_samples=1000, seed=0)
     clips = plan.entries(0, 32).clip
     assert len(set(clips // 4)) <= 16  # two windows of eight row groups
 
@@ -82,18 +82,23 @@ def test_opening_far_into_a_long_stream_costs_no_replay():
     assert len(plan.entries(far, far + 8).clip) == 8
 
 
+def layout_of(batch_clips, micro_batch_clips, num_workers):
+    audio = AudioConfig(crop_s=1, batch_s=batch_clips, micro_batch_s=micro_batch_clips)
+    return StepLayout.of(audio, 2000, num_workers)
+
+
 @given(
     batch_clips=st.integers(1, 60), micro=st.integers(1, 60), num_workers=st.integers(1, 9), step=st.integers(0, 1000)
 )
 def test_workers_share_out_a_step_s_positions_and_none_is_lost(batch_clips, micro, num_workers, step):
-    layout = StepLayout(batch_clips=batch_clips, micro_batch_clips=micro, num_workers=num_workers)
+    layout = layout_of(batch_clips, micro, num_workers)
     shares = [p for rank in range(num_workers) for batch in layout.micro_batches(step, rank) for p in batch]
     assert sorted(shares) == list(range(step * batch_clips, (step + 1) * batch_clips))
 
 
 def test_micro_batches_are_the_same_for_any_number_of_workers():
     def all_batches(num_workers):
-        layout = StepLayout(batch_clips=10, micro_batch_clips=3, num_workers=num_workers)
+        layout = layout_of(10, 3, num_workers)
         return {batch for rank in range(num_workers) for batch in layout.micro_batches(5, rank)}
 
     assert all_batches(1) == all_batches(2) == all_batches(4)
@@ -105,3 +110,36 @@ def test_a_layout_keeps_the_audio_per_step_when_the_crop_changes():
     assert long.batch_clips * 30.0 == pytest.approx(3800, rel=0.01)
     # Clips a GPU of the published recipe: 47 of 5 s, 7 of 30 s.
     assert (short.micro_batch_clips, long.micro_batch_clips) == (47, 7)
+
+
+SCHEDULE = AudioConfig(
+    crop_s=4,
+    batch_s=24,
+    micro_batch_s=8,
+    crop_schedule=(CropStage(until_fraction=0.25, crop_s=1), CropStage(until_fraction=0.5, crop_s=2)),
+)
+
+
+@pytest.mark.parametrize("max_steps", [1, 2, 3, 40, 41])
+def test_a_schedule_of_crops_uses_every_position_once_and_in_order(max_steps):
+    layout = StepLayout.of(SCHEDULE, max_steps, num_workers=2)
+    used = []
+    for step in range(max_steps):
+        positions = sorted(p for rank in (0, 1) for batch in layout.micro_batches(step, rank) for p in batch)
+        assert len(positions) * layout.stage(step).crop_samples == 24 * 16_000
+        used += positions
+    assert used == list(range(len(used)))
+    assert layout.audio_s(max_steps) == 24 * max_steps
+
+
+def test_a_schedule_goes_from_short_crops_to_the_run_s_own():
+    layout = StepLayout.of(SCHEDULE, 40, num_workers=1)
+    lengths = [layout.stage(step).crop_samples // 16_000 for step in range(40)]
+    assert lengths == [1] * 10 + [2] * 10 + [4] * 20
+    assert layout.stretches(5, 25) == [(5, 10), (10, 20), (20, 25)]
+    assert layout.stretches(10, 20) == [(10, 20)]
+
+
+def test_a_schedule_in_disorder_is_refused():
+    with pytest.raises(ValueError, match=r"until_fraction \[0.5, 0.25\]; each must be above the one before"):
+        AudioConfig(crop_schedule=({"until_fraction": 0.5, "crop_s": 1}, {"until_fraction": 0.25, "crop_s": 2}))

@@ -18,11 +18,11 @@ def shards(tmp_path_factory, make_shards):
 
 def reader(shards, **settings):
     sources = [LabelSource(shards.labels_dir / f"{i:016x}", rate) for i, rate in enumerate((100.0, 50.0))]
-    return CropReader(shards, sources, **({"crop_samples": 20000, "seed": 3, "with_levels": True} | settings))
+    return CropReader(shards, sources, **({"longest_crop_samples": 20000, "seed": 3, "with_levels": True} | settings))
 
 
 def test_crops_are_stretches_of_their_clips_and_labels_lie_under_their_frames(shards):
-    crops = reader(shards).read(0, 30)
+    crops = reader(shards).read(range(30), 20000)
     entries = reader(shards).plan.entries(0, 30)
     waveforms = [w for part in shards.parts() for w in pcm_views(pq.read_table(shards.part_path(part))["pcm"])]
     starts = set()
@@ -38,8 +38,8 @@ def test_crops_are_stretches_of_their_clips_and_labels_lie_under_their_frames(sh
 
 
 def test_reading_in_pieces_gives_the_same_crops(shards):
-    whole, piecewise = reader(shards).read(5, 25), reader(shards)
-    pieces = [piecewise.read(5, 11), piecewise.read(11, 25)]
+    whole, piecewise = reader(shards).read(range(5, 25), 20000), reader(shards)
+    pieces = [piecewise.read(range(5, 11), 20000), piecewise.read(range(11, 25), 20000)]
     np.testing.assert_array_equal(whole.pcm, np.concatenate([p.pcm for p in pieces]))
     np.testing.assert_array_equal(whole.labels[0], np.concatenate([p.labels[0] for p in pieces]))
 
@@ -51,14 +51,18 @@ def test_labels_of_other_clips_are_refused(shards, tmp_path):
         table = pq.read_table(shards.labels_dir / f"{0:016x}" / part_name(part))
         shuffled = table.take(list(reversed(range(len(table)))))
         pq.write_table(shuffled, wrong / part_name(part), row_group_size=4)
-    broken = CropReader(shards, [LabelSource(wrong, 100.0)], crop_samples=20000, seed=3, with_levels=False)
+    broken = CropReader(shards, [LabelSource(wrong, 100.0)], longest_crop_samples=20000, seed=3, with_levels=False)
     with pytest.raises(DataError, match="does not label the clips of"):
-        broken.read(0, 4)
+        broken.read(range(4), 20000)
 
 
 def test_labels_of_shorter_audio_are_refused(shards):
     half_rate = CropReader(
-        shards, [LabelSource(shards.labels_dir / f"{1:016x}", 100.0)], crop_samples=20000, seed=3, with_levels=False
+        shards,
+        [LabelSource(shards.labels_dir / f"{1:016x}", 100.0)],
+        longest_crop_samples=20000,
+        seed=3,
+        with_levels=False,
     )
     with pytest.raises(DataError, match="the labels belong to other audio"):
-        half_rate.read(0, 16)
+        half_rate.read(range(16), 20000)
