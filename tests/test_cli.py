@@ -20,7 +20,16 @@ STAGES = (
     *("demo", "prepare", "kmeans", "label", "pretrain", "embed"),
     *("probe", "report", "pipeline", "submit", "demo-data"),
 )
-OPEN_SESSIONS = ("session", "demo_data", "kmeans", "label", "pretrain", "embed", "probe")  # modules of on_ray
+OPEN_SESSIONS = (
+    "session",
+    "demo_data",
+    "kmeans",
+    "label",
+    "pretrain",
+    "embed",
+    "probe",
+    "pipeline",
+)  # modules of on_ray
 
 
 @pytest.fixture
@@ -168,6 +177,18 @@ WRONG = {
     "embed clip": (["embed", "r", "--audio", "a", "--out", "o", "--clip-s", "99"], "clip_s = 99.0"),
     "probe task": (["probe", "mfcc", "--data", "d", "--tasks", "gtzan_genres"], 'did you mean "gtzan_genre"'),
     "probe setting": (["probe", "mfcc", "--data", "d", "--set", "num_sedes=2"], 'unknown key "num_sedes"'),
+    "no encoder": (
+        ["pretrain", "musichubert-k2000-iter2", *PRETRAIN[2:]],
+        "feature.encoder is not set: the feature hidden is a layer of the encoder that the iteration before left; give",
+    ),
+    "pipeline encoder": (
+        ["pipeline", "--audio", "a", "--out", "o", "--presets", "musichubert-k2000-iter2"],
+        "feature.encoder is not set",
+    ),
+    "kmeans encoder": (
+        ["kmeans", "--shards", "none", "--out", "o", "feature.name=hidden"],
+        "feature.encoder is not set",
+    ),
     "pipeline preset": (["pipeline", "--audio", "a", "--out", "o", "--presets", "x"], 'unknown preset "x"'),
     "pipeline key": (["pipeline", "--audio", "a", "--out", "o", "a.b=1"], 'unknown key "a"'),
     "demo size": (["demo", "--size", "big"], 'unknown demo preset "big"'),
@@ -193,6 +214,11 @@ def test_a_wrong_word_is_refused_with_2_before_a_cluster_starts(run, words, mess
 
 
 MISSING = {
+    "encoder": (["pretrain", "musichubert-k2000-iter2", *PRETRAIN[2:], "feature.encoder=gone"], "no encoder at gone"),
+    "pipeline encoder": (
+        ["pipeline", "--audio", "a", "--out", "o", "--presets", "musichubert-k2000-iter2", "feature.encoder=gone"],
+        "no encoder at gone",
+    ),
     "kmeans": (["kmeans", "--shards", "none", "--out", "o"], "none holds no finished shards; run `musicssl prepare"),
     "label": (["label", "--shards", "none", "--codebook", "c"], "none holds no finished shards"),
     "pretrain": ([*PRETRAIN], "none holds no finished shards"),

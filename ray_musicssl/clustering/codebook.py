@@ -3,6 +3,7 @@
 Conventions:
     `DIR/centroids.safetensors` holds the tensor `centroids` [clusters, dim], float32; `DIR/codebook.json` the rest, with
     the hash that ties the two together. The hash covers all that labels depend on: centroids, feature and frame rate.
+    Of the feature `hidden` the JSON also says where its encoder was; the hash covers the encoder's weights, not its path.
 """
 
 import hashlib
@@ -63,7 +64,7 @@ class Codebook:
     @cached_property
     def hash(self) -> str:
         """Identifies what labels made with this codebook depend on."""
-        facts = {"feature": feature_values(self.feature), "frame_rate": self.frame_rate, "shape": self.centroids.shape}
+        facts = {"feature": self.feature.identity, "frame_rate": self.frame_rate, "shape": self.centroids.shape}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.centroids, "<f4").tobytes())
         return digest.hexdigest()[:HASH_LENGTH]
@@ -132,7 +133,7 @@ def entropy_nats(counts: Sequence[int]) -> float:
 
 
 def feature_values(config: FeatureConfig) -> dict[str, Any]:
-    """A feature's settings as JSON-like values."""
+    """A feature's settings as JSON-like values: all of them, also those that are no part of its identity."""
     return config.model_dump(mode="json")
 
 

@@ -63,6 +63,7 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", overrides: Override
     from ray_musicssl.config.pretrain import KmeansConfig
 
     config = load_config(KmeansConfig, preset=preset, overrides=overrides or ())
+    config.check_encoders()
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.kmeans import fit_codebook
 
@@ -71,13 +72,19 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", overrides: Override
     say_where(out)
 
 
-def label(shards: ShardsDir, codebook: Annotated[Path, typer.Option(help="What `kmeans` wrote.")]) -> None:
+def label(
+    shards: ShardsDir,
+    codebook: Annotated[Path, typer.Option(help="What `kmeans` wrote.")],
+    encoder: Annotated[
+        Path | None, typer.Option(help="Where the encoder of hidden features lies, if it moved since `kmeans`.")
+    ] = None,
+) -> None:
     """Label every frame of the clips with its cluster."""
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.clustering.codebook import load_codebook
     from ray_musicssl.on_ray.label import label as run
 
-    say_where(run(open_shards(shards), load_codebook(codebook)))
+    say_where(run(open_shards(shards), load_codebook(codebook), encoder=encoder))
 
 
 def pretrain(
@@ -93,11 +100,14 @@ def pretrain(
     from ray_musicssl.config.pretrain import PretrainConfig
 
     config = load_config(PretrainConfig, preset=preset, overrides=overrides or ())
+    config.check_encoders()
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.pretrain import pretrain as run
+    from ray_musicssl.probing.hidden_targets import resolve
     from ray_musicssl.run_dir import RunDir
     from ray_musicssl.training.label_choice import choose_labels
 
+    config = resolve(config)
     opened = open_shards(shards)
     chosen = choose_labels(config, opened, labels or ())
     checkpoint = run(config, opened, RunDir(run_dir), labels=chosen, fresh=fresh)
@@ -185,7 +195,7 @@ def pipeline(
 
     names = [name.strip() for name in presets.split(",")]
     for name in names:
-        load_config(PretrainConfig, preset=name, overrides=overrides or ())
+        load_config(PretrainConfig, preset=name, overrides=overrides or ()).check_encoders()
     from ray_musicssl.on_ray.pipeline import Pipeline
 
     job = Pipeline(
@@ -197,7 +207,10 @@ def pipeline(
         data_dir=data,
         tasks=choose_tasks(tasks),
     )
-    say_where(job.run())
+    report_path = job.run()
+    for run_dir in job.run_dirs:
+        say_where(run_dir)
+    say_where(report_path)
 
 
 def submit(

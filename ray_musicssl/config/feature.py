@@ -1,15 +1,40 @@
-"""Target features: what k-means clusters into labels."""
+"""Target features: what k-means clusters into labels.
 
-from typing import Annotated, Literal
+Conventions:
+    Two sections describe the same feature if their `identity` is equal; nothing compares the sections themselves.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ray_musicssl.config.section import Section
+from ray_musicssl.errors import ConfigError, DataError
 
 HIGHEST_MIDI = 118  # 7459 Hz; the band of 119 would reach beyond half the sample rate
 
 
-class MfccConfig(Section):
+class FeatureSection(Section):
+    """What every target feature's section can say of itself; it also has a `name`."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the frames depend on, as JSON-like values: what is compared and what hashes cover."""
+        return self.model_dump(mode="json")
+
+    @property
+    def slug(self) -> str:
+        """A short word for names of directories."""
+        return str(self.identity["name"])
+
+    @property
+    def words(self) -> str:
+        """The settings as a command line writes them: `feature.name=mfcc feature.num_coefficients=13`."""
+        return " ".join(f"feature.{key}={value}" for key, value in self.model_dump(mode="json").items() if value != "")
+
+
+class MfccConfig(FeatureSection):
     """Kaldi MFCC with first and second differences, 100 Hz."""
 
     name: Literal["mfcc"] = "mfcc"
@@ -17,7 +42,7 @@ class MfccConfig(Section):
     """Cepstra including C0; the feature has three times as many dimensions. Source: Ma et al. 2023, 3.1 (13 and 20)."""
 
 
-class SemitoneConfig(Section):
+class SemitoneConfig(FeatureSection):
     """Log spectrum in semitone bands, unit norm, 50 Hz: it hears harmony, to which MFCC is deaf."""
 
     name: Literal["semitone"] = "semitone"
@@ -39,4 +64,44 @@ class SemitoneConfig(Section):
         return self
 
 
-FeatureConfig = Annotated[MfccConfig | SemitoneConfig, Field(discriminator="name")]
+class HiddenConfig(FeatureSection):
+    """A hidden layer of a trained encoder, 50 Hz: the targets of every iteration after the first."""
+
+    name: Literal["hidden"] = "hidden"
+    encoder: str = ""
+    """Run directory, checkpoint directory or Hugging Face folder of the encoder that the last iteration left."""
+    layer: int = Field(default=6, ge=0)
+    """Transformer layer, from 1; 0 is the transformer's input. Source: HuBERT's second iteration (layer 6 of 12)."""
+    encoder_hash: str = ""
+    """Hash of the encoder's weights, filled in by the stages: it, and not the path, says which encoder this is."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Layer and weights. A moved encoder is the same feature; weights not looked at yet are known by their path."""
+        return self.model_dump(mode="json", exclude={"encoder"} if self.encoder_hash else set())
+
+    @property
+    def slug(self) -> str:
+        """Layer and weights, so that one iteration's files lie beside another's."""
+        return f"{self.name}{self.layer}-{self.encoder_hash[:8]}"
+
+    def check_encoder(self) -> None:
+        """Check that an encoder is named and that something is there, without loading it.
+
+        Raises:
+            ConfigError: if `encoder` is empty.
+            DataError: if there is nothing at that path.
+        """
+        if not self.encoder:
+            raise ConfigError(
+                "feature.encoder is not set: the feature hidden is a layer of the encoder that the iteration before left; "
+                "give feature.encoder=RUN, a run directory, a checkpoint directory or a Hugging Face folder"
+            )
+        if not Path(self.encoder).exists():
+            raise DataError(
+                f"no encoder at {self.encoder}, of which the feature hidden is a layer; say where it lies now with "
+                f"feature.encoder=RUN (`label`: --encoder RUN)"
+            )
+
+
+FeatureConfig = Annotated[MfccConfig | SemitoneConfig | HiddenConfig, Field(discriminator="name")]

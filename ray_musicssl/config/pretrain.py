@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from ray_musicssl.config.audio import AudioConfig
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.encoder import EncoderConfig
-from ray_musicssl.config.feature import FeatureConfig, MfccConfig
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, MfccConfig
 from ray_musicssl.config.masking import MaskingConfig
 from ray_musicssl.config.objective import JointConfig, Music2VecConfig, MusicHubertConfig, ObjectiveConfig
 from ray_musicssl.config.optim import OptimConfig
@@ -21,6 +21,24 @@ class KmeansConfig(Section):
 
     feature: FeatureConfig = MfccConfig()
     clustering: ClusteringConfig = ClusteringConfig()
+
+    @property
+    def target_features(self) -> tuple[FeatureConfig, ...]:
+        """The features that are clustered into labels."""
+        return (self.feature,)
+
+    def check_encoders(self) -> None:
+        """Check that every encoder that targets come from is named and there, without loading it.
+
+        One that is named by its hash may be absent: labels that are made already can be trained on without it.
+
+        Raises:
+            ConfigError: if a target feature is `hidden` without an encoder.
+            DataError: if there is nothing at an encoder's path.
+        """
+        for feature in self.target_features:
+            if isinstance(feature, HiddenConfig) and not feature.encoder_hash:
+                feature.check_encoder()
 
 
 class PretrainConfig(KmeansConfig):
@@ -53,12 +71,14 @@ class PretrainConfig(KmeansConfig):
         return objective if isinstance(objective, Music2VecConfig) else None
 
     @property
+    def target_features(self) -> tuple[FeatureConfig, ...]:
+        """The features that are clustered into labels, in the order of the heads; none if the objective uses no labels."""
+        return (self.feature, *self.joint_features) if self.uses_labels else ()
+
+    @property
     def label_configs(self) -> tuple[KmeansConfig, ...]:
         """One codebook's settings for each label set, in the order of the heads."""
-        if not self.uses_labels:
-            return ()
-        features = (self.feature, *self.joint_features)
-        return tuple(KmeansConfig(feature=feature, clustering=self.clustering) for feature in features)
+        return tuple(KmeansConfig(feature=feature, clustering=self.clustering) for feature in self.target_features)
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "PretrainConfig":

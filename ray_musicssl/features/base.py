@@ -1,10 +1,12 @@
 """What a target feature is, and the table of those there are.
 
 Conventions:
-    A feature turns a waveform in [-1, 1] at 16 kHz into frames on its own `grid`; nothing in it is learned or random.
+    A feature turns a waveform in [-1, 1] at 16 kHz into frames on its own `grid`.
+    Nothing in it is random, and only `hidden` was learned.
     Arrays that k-means sees are float32, one row a frame.
 """
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +16,9 @@ from torch import Tensor
 
 from ray_musicssl.audio.frames import FrameGrid
 from ray_musicssl.audio.shard import FULL_SCALE
-from ray_musicssl.config.feature import FeatureConfig
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig
+from ray_musicssl.errors import ConfigError
+from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.registry import Registry
 
 FEATURES = Registry(
@@ -22,13 +26,19 @@ FEATURES = Registry(
     {
         "mfcc": "ray_musicssl.features.mfcc:Mfcc",
         "semitone": "ray_musicssl.features.semitone:Semitone",
+        "hidden": "ray_musicssl.features.hidden:Hidden",
     },
 )
+
+LoadModel = Callable[[HiddenConfig], MusicEncoder]
 
 
 @runtime_checkable
 class TargetFeature(Protocol):
-    """Frames for k-means to cluster. A class in `FEATURES` also has `from_config(section) -> TargetFeature`."""
+    """Frames for k-means to cluster. A class in `FEATURES` also has `from_config(section) -> TargetFeature`.
+
+    Nothing outside the section may be needed; only `hidden` is also given the model that its section names.
+    """
 
     name: str
     dim: int
@@ -39,13 +49,25 @@ class TargetFeature(Protocol):
         ...
 
 
-def make_feature(config: FeatureConfig) -> TargetFeature:
+def make_feature(config: FeatureConfig, *, load_model: LoadModel | None = None) -> TargetFeature:
     """The feature that a config section describes.
 
+    Args:
+        config: the section.
+        load_model: gives the encoder that a `hidden` section names (`probing.hidden_targets`); unused by the others.
+
     Raises:
-        ConfigError: if its name is not in `FEATURES`.
+        ConfigError: if its name is not in `FEATURES`, or it needs a model and there is no `load_model`.
     """
-    return FEATURES.load(config.name).from_config(config)
+    feature_class = FEATURES.load(config.name)
+    if not isinstance(config, HiddenConfig):
+        return feature_class.from_config(config)
+    if load_model is None:
+        raise ConfigError(
+            f"the feature hidden needs the encoder at {config.encoder!r} loaded; make it with "
+            f"ray_musicssl.probing.hidden_targets.load_feature"
+        )
+    return feature_class.from_config(config, load_model(config))
 
 
 def clip_frames(feature: TargetFeature, pcm: Int16[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames dim"]:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from ray_musicssl.audio.shard import Shards, pcm_views, read_row_group
-from ray_musicssl.clustering.codebook import Codebook, FitRecord, feature_values, load_codebook
+from ray_musicssl.clustering.codebook import Codebook, FitRecord, load_codebook
 from ray_musicssl.clustering.lloyd import LloydResult, LloydState, iterate
 from ray_musicssl.clustering.sample import ClipBlock, ClipSample, choose_clips
 from ray_musicssl.clustering.seeding import kmeans_plus_plus, seed_rows
@@ -28,8 +28,10 @@ from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.config.feature import FeatureConfig
 from ray_musicssl.config.pretrain import KmeansConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.features.base import TargetFeature, clip_frames, make_feature
+from ray_musicssl.features.base import TargetFeature, clip_frames
 from ray_musicssl.on_ray.session import TASK_RETRIES, session
+from ray_musicssl.on_ray.targets import feature_here, gpus_per_task
+from ray_musicssl.probing.hidden_targets import load_feature, resolve
 from ray_musicssl.progress import progress
 from ray_musicssl.run_dir import done_with, hash_of, locked, mark_done
 
@@ -50,13 +52,16 @@ def fit_codebook(shards: Shards, out: Path, config: KmeansConfig, *, cpus_per_ta
         cpus_per_task: logical CPUs a task asks for. It decides how many run at once and nothing else.
 
     Raises:
-        DataError: if there are fewer frames than clusters.
+        ConfigError: if the feature is `hidden` and its encoder is not named or lacks the layer.
+        DataError: if there are fewer frames than clusters, or the feature's encoder is missing or has other weights.
         ResumeRefusedError: if `out` holds a fit, finished or not, of other shards or settings.
     """
+    config = resolve(config)
     fingerprint = _fingerprint(shards, config)
     if done_with(out, "kmeans", fingerprint=fingerprint, remedy=_REMEDY) is not None:
-        return load_codebook(out)
-    feature = make_feature(config.feature)
+        # The same feature, but its encoder may have moved since: the config says where it is now.
+        return replace(load_codebook(out), feature=config.feature)
+    feature = load_feature(config.feature)
     sample = _checked_sample(shards, feature, config)
     with locked(out), session():
         saved = load_state(out / STATE_NAME, fingerprint)
@@ -85,7 +90,9 @@ class _Blocks:
     @classmethod
     def of(cls, shards: Shards, feature: FeatureConfig, clips: Sequence[ClipBlock], cpus_per_task: float) -> "_Blocks":
         """Have every block made; a block lost later is made again by Ray, with the same bits."""
-        extract = ray.remote(_frames_of).options(num_cpus=cpus_per_task, max_retries=TASK_RETRIES, num_returns=2)
+        extract = ray.remote(_frames_of).options(
+            num_cpus=cpus_per_task, num_gpus=gpus_per_task(feature), max_retries=TASK_RETRIES, num_returns=2
+        )
         store = ray.put(replace(shards, path=shards.path.resolve()))
         refs, counts = zip(*(extract.remote(store, feature, block) for block in clips), strict=True)
         sizes = {count: block.num_frames for count, block in zip(counts, clips, strict=True)}
@@ -128,7 +135,7 @@ def _frames_of(
     shards: Shards, config: FeatureConfig, block: ClipBlock
 ) -> tuple[Float32[np.ndarray, "frames dim"], int]:
     torch.set_num_threads(1)
-    feature = make_feature(config)
+    feature = feature_here(config)
     frames = np.empty((block.num_frames, feature.dim), np.float32)
     stored = list(zip(block.parts.tolist(), block.row_groups.tolist(), block.rows.tolist(), strict=True))
     done, clips, open_group = 0, [], (-1, -1)
@@ -171,7 +178,7 @@ def _fingerprint(shards: Shards, config: KmeansConfig) -> str:
     return hash_of(
         {
             "shards": shards.content_hash,
-            "feature": feature_values(config.feature),
+            "feature": config.feature.identity,
             "clustering": config.clustering.model_dump(mode="json"),
             "algorithm": ALGORITHM_VERSION,
         }

@@ -21,9 +21,12 @@ from jaxtyping import Int32
 from ray_musicssl.audio.shard import LABEL_SCHEMA, Shards, part_name, pcm_views
 from ray_musicssl.clustering.codebook import Codebook, entropy_nats, feature_values, load_codebook
 from ray_musicssl.clustering.sums import assign, one_blas_thread
-from ray_musicssl.errors import DataError
-from ray_musicssl.features.base import TargetFeature, clip_frames, make_feature
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig
+from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.features.base import TargetFeature, clip_frames
 from ray_musicssl.on_ray.session import run_tasks, session
+from ray_musicssl.on_ray.targets import feature_here, gpus_per_task
+from ray_musicssl.probing.hidden_targets import load_feature
 from ray_musicssl.progress import progress
 from ray_musicssl.run_dir import (
     done_with,
@@ -57,13 +60,22 @@ class _PartJob:
         return self.labels_path.with_suffix(".json")
 
 
-def label(shards: Shards, codebook: Codebook) -> Path:
+def label(shards: Shards, codebook: Codebook, *, encoder: Path | None = None) -> Path:
     """Label every clip, and give the directory of the labels; parts that are there already are kept.
 
+    Args:
+        shards: the clips.
+        codebook: what their frames are compared with.
+        encoder: where the encoder of a codebook of hidden features lies, if not where `kmeans` found it.
+
     Raises:
-        DataError: if the codebook does not fit its own feature, or a part of the shards is damaged.
+        ConfigError: if `encoder` is given for a codebook that needs none.
+        DataError: if the codebook does not fit its own feature, the feature's encoder is missing or has other weights, or
+            a part of the shards is damaged.
         ResumeRefusedError: if the directory holds labels of other shards.
     """
+    if encoder is not None:
+        codebook = _with_encoder(codebook, encoder)
     directory = shards.labels_dir / codebook.hash
     fingerprint = hash_of({"shards": shards.content_hash, "codebook": codebook.hash})
     remedy = f"the shards have changed since: delete {directory} and label again"
@@ -77,18 +89,27 @@ def label(shards: Shards, codebook: Codebook) -> Path:
             _PartJob(shards=here, directory=directory.resolve(), part=part, fingerprint=fingerprint)
             for part in shards.parts()
         ]
-        _label_parts(jobs, shards.num_clips)
+        _label_parts(jobs, shards.num_clips, codebook.feature)
         facts = _summary(shards, codebook, [read_json(job.facts_path) for job in jobs])
         mark_done(directory, "label", fingerprint=fingerprint, facts=facts)
     return directory
 
 
-def _label_parts(jobs: Sequence[_PartJob], num_clips: int) -> None:
+def _with_encoder(codebook: Codebook, encoder: Path) -> Codebook:
+    if not isinstance(codebook.feature, HiddenConfig):
+        raise ConfigError(
+            f"--encoder {encoder} has no use: codebook {codebook.hash} is of the feature {codebook.feature.name}, which "
+            f"needs no encoder; leave it out"
+        )
+    return replace(codebook, feature=codebook.feature.model_copy(update={"encoder": str(encoder.resolve())}))
+
+
+def _label_parts(jobs: Sequence[_PartJob], num_clips: int, feature: FeatureConfig) -> None:
     done = {job.part: read_json(job.facts_path)["num_clips"] for job in jobs if _is_done(job)}
     left = [job for job in jobs if job.part not in done]
     with session(), progress("label", num_clips, "clips") as meter:
         meter.start_from(sum(done.values()))
-        for _, clips in run_tasks(_label_part, left):
+        for _, clips in run_tasks(_label_part, left, num_gpus=gpus_per_task(feature)):
             meter.advance(clips)
 
 
@@ -104,7 +125,7 @@ def _label_part(job: _PartJob) -> int:
     """Label one part and return its number of clips."""
     torch.set_num_threads(1)
     codebook = load_codebook(job.directory)
-    feature = make_feature(codebook.feature)
+    feature = feature_here(codebook.feature)
     audio_path = job.shards.part_path(job.part)
     counts = np.zeros(codebook.num_clusters, np.int64)
     num_clips = 0
@@ -167,7 +188,7 @@ def _table(clip_ids: pa.ChunkedArray, labels: Sequence[Int32[np.ndarray, " _"]])
 
 
 def _check_fits_its_feature(codebook: Codebook) -> None:
-    feature = make_feature(codebook.feature)
+    feature = load_feature(codebook.feature)
     told = (codebook.dim, codebook.frame_rate)
     made = (feature.dim, feature.grid.frame_rate)
     if told != made:

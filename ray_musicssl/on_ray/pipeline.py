@@ -3,13 +3,17 @@
 Conventions:
     `OUT/shards`, `OUT/codebooks/<feature>-k<clusters>`, `OUT/runs/<preset>`, `OUT/baselines/<name>`, `OUT/features` (cache),
     `OUT/report.html`, `OUT/timings.json`.
+    With hidden features as targets, codebook and run are also named after layer and encoder
+    (`runs/musichubert-k2000-iter2-hidden6-1a2b3c4d`): one iteration after another fits into the same `OUT`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ray_musicssl.audio.shard import Shards
+from ray_musicssl.config.feature import HiddenConfig
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
@@ -21,6 +25,7 @@ from ray_musicssl.on_ray.prepare import prepare
 from ray_musicssl.on_ray.pretrain import pretrain
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.on_ray.session import session
+from ray_musicssl.probing.hidden_targets import resolve
 from ray_musicssl.reporting.html import write_report
 from ray_musicssl.run_dir import RunDir
 from ray_musicssl.stopwatch import Stopwatch
@@ -44,13 +49,24 @@ class Pipeline:
     probe_config: ProbeConfig = field(default_factory=ProbeConfig)
     embed_audio: str | None = None  # what is embedded; None: `audio`
 
+    @cached_property
+    def configs(self) -> dict[str, PretrainConfig]:
+        """The runs' settings by run name, with the weights of encoders that targets come from filled in."""
+        loaded = (load_config(PretrainConfig, preset=name, overrides=self.overrides) for name in self.presets)
+        return {_run_name(config): config for config in map(resolve, loaded)}
+
+    @property
+    def run_dirs(self) -> list[Path]:
+        """Where the runs go."""
+        return [self.out / "runs" / name for name in self.configs]
+
     def run(self) -> Path:
         """Run what is not done yet, and give the report's path.
 
         Raises:
             MusicsslError: from the first stage that cannot go on; a re-run starts there.
         """
-        configs = {name: load_config(PretrainConfig, preset=name, overrides=self.overrides) for name in self.presets}
+        configs = self.configs  # a missing encoder stops here
         watch = Stopwatch(self.out / "timings.json")
         with watch.stage("prepare"):
             shards = prepare(
@@ -64,20 +80,18 @@ class Pipeline:
         for config in configs.values():
             for kmeans in config.label_configs:
                 self._make_labels(shards, kmeans, watch)
-        run_dirs = []
-        for name, config in configs.items():
-            run_dir = RunDir(self.out / "runs" / name)
+        for (name, config), path in zip(configs.items(), self.run_dirs, strict=True):
+            run_dir = RunDir(path)
             with watch.stage(f"pretrain {name}"):
                 pretrain(config, shards, run_dir, labels=choose_labels(config, shards))
             with watch.stage(f"embed {name}"):
                 embed_files(run_dir.path, self.embed_audio or self.audio, run_dir.path / "embeddings")
-            run_dirs.append(run_dir.path)
         if self.data_dir and self.tasks:
             with watch.stage("probe"):
-                self._probe(run_dirs)
+                self._probe(self.run_dirs)
 
     def _make_labels(self, shards: Shards, kmeans: KmeansConfig, watch: Stopwatch) -> None:
-        name = f"{kmeans.feature.name}-k{kmeans.clustering.num_clusters}"
+        name = f"{kmeans.feature.slug}-k{kmeans.clustering.num_clusters}"
         with watch.stage(f"kmeans {name}"):
             codebook = fit_codebook(shards, self.out / "codebooks" / name, kmeans)
         with watch.stage(f"label {name}"):
@@ -98,3 +112,9 @@ class Pipeline:
             self.probe_config,
             cache_dir=self.out / "features",
         )
+
+
+def _run_name(config: PretrainConfig) -> str:
+    """The preset's name, and which hidden layers of which weights the targets are, if they are."""
+    hidden = [feature for feature in config.target_features if isinstance(feature, HiddenConfig)]
+    return "-".join([config.preset, *(feature.slug for feature in hidden)])

@@ -24,6 +24,7 @@ from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DivergedError
 from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read_here, received
 from ray_musicssl.on_ray.session import session
+from ray_musicssl.probing.hidden_targets import resolve
 from ray_musicssl.run_dir import RunDir, checkpoint_name, done_with, locked, mark_done
 from ray_musicssl.training.checkpoint import Checkpoint, newest_checkpoint
 from ray_musicssl.training.loop import Run, SaveCheckpoint, Worker
@@ -56,11 +57,13 @@ def pretrain(
         fresh: remove what an earlier run left in `run_dir` first.
 
     Raises:
+        ConfigError: if a target feature is `hidden` and its encoder is not named or lacks the layer.
         ResumeRefusedError: if `run_dir` holds a run with another configuration, audio or labels.
         DataError: if the labels do not fit the run, or no clip is long enough.
         DivergedError: if training failed in a way that no more steps will mend.
         StoppedError: if it was stopped on request (SIGTERM, Ctrl-C); the same command goes on.
     """
+    config = resolve(config)
     check_labels(config, labels)
     provenance = {"shards": shards.content_hash, "labels": [label_set.codebook_hash for label_set in labels]}
     with locked(run_dir.path):

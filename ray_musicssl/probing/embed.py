@@ -17,14 +17,12 @@ from jaxtyping import Float32
 from ray_musicssl.audio.frames import ENCODER_GRID, SAMPLE_RATE
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.models.encoder import MusicEncoder, normalize
+from ray_musicssl.models.encoder import MusicEncoder
+from ray_musicssl.models.windows import windowed_states
 from ray_musicssl.objectives.building import build_encoder
 from ray_musicssl.probing.features import Pool
 from ray_musicssl.run_dir import RunDir, hash_of
 from ray_musicssl.training.checkpoint import MANIFEST, Checkpoint, newest_checkpoint, open_checkpoint
-
-WINDOW_FRAMES = 1500  # 30 s, the longest clip an encoder is trained on
-OVERLAP_FRAMES = 100  # on each side of a window, not kept inside a recording
 
 Layers = Literal["all"] | int | Sequence[int]
 
@@ -72,11 +70,7 @@ class Encoder:
         """
         mono = to_encoder_rate(waveform, sample_rate)
         chosen = self.layer_numbers(layers)
-        windows = list(_windows(ENCODER_GRID.num_frames(len(mono))))
-        if self.model.config.normalize_waveform:
-            mono = normalize(torch.from_numpy(mono)).numpy()
-        pieces = [self._embed_window(mono, window, chosen) for window in windows]
-        frames = np.concatenate(pieces, axis=1)
+        frames = windowed_states(self.model, torch.from_numpy(mono), chosen).numpy()
         return frames.mean(axis=1) if pool == "mean" else frames
 
     def layer_numbers(self, layers: Layers) -> list[int]:
@@ -92,33 +86,6 @@ class Encoder:
             if not -self.num_layers <= number < self.num_layers:
                 raise ValueError(f"layers={number} does not exist; this encoder has 0..{self.num_layers - 1}")
         return [number % self.num_layers for number in numbers]
-
-    @torch.inference_mode()
-    def _embed_window(
-        self, mono: Float32[np.ndarray, " samples"], window: "_Window", layers: list[int]
-    ) -> Float32[np.ndarray, "layers frames dim"]:
-        first = window.start * ENCODER_GRID.hop_length
-        # To the very end of the recording: a stem with group norm hears also the samples behind the last whole frame.
-        stop = None if window.is_last else first + ENCODER_GRID.num_samples(window.stop - window.start)
-        output = self.model(torch.from_numpy(mono[first:stop])[None])
-        kept = slice(window.keep_start - window.start, window.keep_stop - window.start)
-        return np.stack([output.hidden_states[layer][0, kept].float().numpy() for layer in layers])
-
-
-class _Window:
-    """A stretch of frames to compute, and the inner stretch to keep."""
-
-    def __init__(self, start: int, stop: int, num_frames: int) -> None:
-        self.start, self.stop, self.is_last = start, stop, stop == num_frames
-        self.keep_start = start + OVERLAP_FRAMES if start > 0 else 0
-        self.keep_stop = stop - OVERLAP_FRAMES if stop < num_frames else stop
-
-
-def _windows(num_frames: int) -> list[_Window]:
-    """Windows whose kept frames cover every frame once."""
-    hop = WINDOW_FRAMES - 2 * OVERLAP_FRAMES
-    starts = range(0, max(1, num_frames - 2 * OVERLAP_FRAMES), hop)
-    return [_Window(start, min(start + WINDOW_FRAMES, num_frames), num_frames) for start in starts]
 
 
 def to_encoder_rate(

@@ -31,7 +31,7 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
 
 
 def _choose(wanted: KmeansConfig, found: Sequence[LabelSet], shards: Shards) -> LabelSet:
-    fitting = [label_set for label_set in found if label_set.feature == wanted.feature]
+    fitting = [label_set for label_set in found if label_set.feature.identity == wanted.feature.identity]
     same_size = [label_set for label_set in fitting if label_set.num_clusters == wanted.clustering.num_clusters]
     candidates = same_size or fitting
     if len(candidates) == 1:
@@ -41,7 +41,7 @@ def _choose(wanted: KmeansConfig, found: Sequence[LabelSet], shards: Shards) -> 
         have = ", ".join(f"{label_set.feature.name} ({label_set.path})" for label_set in found) or "none"
         raise ConfigError(
             f"{shards.path} has no labels of the feature {feature}; found: {have}; run "
-            f"`musicssl kmeans --shards {shards.path} --out CODEBOOK feature.name={feature.name}` and `musicssl label`"
+            f"`musicssl kmeans --shards {shards.path} --out CODEBOOK {feature.words}` and `musicssl label`"
         )
     names = ", ".join(str(label_set.path) for label_set in candidates)
     raise ConfigError(f"several label sets of the feature {feature.name} fit: {names}; choose one with --labels")

@@ -17,8 +17,8 @@ _BOOKKEEPING = ("checkpoint_every_steps", "keep_checkpoints", "log_every_steps",
 
 
 def run_fingerprint(config: PretrainConfig, provenance: Mapping[str, Any]) -> str:
-    """The hash of what a run's weights depend on; workers, logging and names do not count."""
-    values = config.model_dump(mode="json", exclude={"scaling", "preset"})
+    """The hash of what a run's weights depend on; workers, logging, names and where an encoder lies do not count."""
+    values = _values(config)
     for name in _BOOKKEEPING:
         values["training"].pop(name)
     return hash_of({"config": values, "provenance": dict(provenance)})
@@ -39,7 +39,7 @@ def check_labels(config: PretrainConfig, labels: Sequence[LabelSet]) -> None:
             f"run `musicssl kmeans` and `musicssl label`, or name them with --labels"
         )
     for kmeans, label_set in zip(wanted, labels, strict=True):
-        if label_set.feature != kmeans.feature:
+        if label_set.feature.identity != kmeans.feature.identity:
             raise DataError(
                 f"{label_set.path} labels the feature {label_set.feature} but this run's feature is {kmeans.feature}; "
                 f"choose other labels or set feature.name and its settings to match"
@@ -86,11 +86,19 @@ def remove_torn_checkpoints(run_dir: RunDir) -> None:
         shutil.rmtree(directory)
 
 
+def _values(config: PretrainConfig) -> dict[str, Any]:
+    """The settings that make a run that run, features by what identifies them."""
+    return config.model_dump(mode="json", exclude={"scaling", "preset"}) | {
+        "feature": config.feature.identity,
+        "joint_features": [feature.identity for feature in config.joint_features],
+    }
+
+
 def _changes(old: PretrainConfig, new: PretrainConfig) -> list[str]:
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before, after = _values(old), _values(new)
     changed = []
     for section in after:
-        if section in {"scaling", "preset"} or before[section] == after[section]:
+        if before[section] == after[section]:
             continue
         if isinstance(after[section], dict):
             keys = [key for key in after[section] if before[section].get(key) != after[section][key]]

@@ -9,7 +9,7 @@ from ray_musicssl.clustering.codebook import Codebook, FitRecord, entropy_nats, 
 from ray_musicssl.clustering.lloyd import LloydState
 from ray_musicssl.clustering.state import load_state, save_state
 from ray_musicssl.config.clustering import ClusteringConfig
-from ray_musicssl.config.feature import MfccConfig, SemitoneConfig
+from ray_musicssl.config.feature import HiddenConfig, MfccConfig, SemitoneConfig
 from ray_musicssl.errors import DataError, ResumeRefusedError
 from ray_musicssl.run_dir import read_json, write_json
 
@@ -59,6 +59,19 @@ def test_the_hash_covers_what_labels_depend_on_and_nothing_else():
     ]
     assert len({one.hash, *(other.hash for other in others)}) == 5
     assert replace(one, fit=replace(one.fit, parent="elsewhere")).hash == one.hash
+
+
+def test_the_hash_covers_an_encoder_s_weights_and_not_its_path(tmp_path):
+    one = codebook(feature=HiddenConfig(encoder="/here", encoder_hash="1a2b"), frame_rate=50.0)
+    moved = replace(one, feature=HiddenConfig(encoder="/there", encoder_hash="1a2b"))
+    others = [
+        HiddenConfig(encoder="/here", encoder_hash="3c4d"),
+        HiddenConfig(encoder="/here", encoder_hash="1a2b", layer=5),
+    ]
+    assert moved.hash == one.hash
+    assert len({one.hash, *(replace(one, feature=feature).hash for feature in others)}) == 3
+    moved.save(tmp_path)
+    assert load_codebook(tmp_path).feature.encoder == "/there"
 
 
 def test_centroids_of_another_codebook_are_refused(tmp_path):

@@ -114,7 +114,7 @@ def test_impossible_numbers_of_cepstra_are_refused(num_coefficients):
 
 
 def test_the_registry_builds_what_the_config_says():
-    assert list(FEATURES) == ["mfcc", "semitone"]
+    assert list(FEATURES) == ["mfcc", "semitone", "hidden"]
     feature = make_feature(MfccConfig(num_coefficients=20))
     assert (feature.name, feature.dim, feature.grid.frame_rate) == ("mfcc", 60, 100.0)
 

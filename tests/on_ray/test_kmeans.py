@@ -8,13 +8,14 @@ from ray_musicssl.clustering.codebook import load_codebook
 from ray_musicssl.clustering.lloyd import fit
 from ray_musicssl.clustering.seeding import kmeans_plus_plus
 from ray_musicssl.config.clustering import ClusteringConfig
-from ray_musicssl.config.feature import MfccConfig
+from ray_musicssl.config.feature import HiddenConfig, MfccConfig
 from ray_musicssl.config.pretrain import KmeansConfig
-from ray_musicssl.errors import DataError, ResumeRefusedError
+from ray_musicssl.errors import ConfigError, DataError, ResumeRefusedError
 from ray_musicssl.features.base import clip_frames, make_feature
 from ray_musicssl.on_ray import kmeans
 from ray_musicssl.on_ray.kmeans import fit_codebook
-from ray_musicssl.run_dir import mark_done
+from ray_musicssl.probing import hidden_targets
+from ray_musicssl.run_dir import mark_done, read_json
 
 CONFIG = KmeansConfig(
     feature=MfccConfig(num_coefficients=4), clustering=ClusteringConfig(num_clusters=6, num_iterations=5, tolerance=0)
@@ -107,3 +108,59 @@ def test_a_manifest_that_does_not_fit_the_audio_is_refused(shards):
     wrong = kmeans.ClipBlock(parts=block.parts, row_groups=block.row_groups, rows=block.rows, num_frames=60)
     with pytest.raises(DataError, match="give 60 frames give 48"):
         kmeans._frames_of(shards, CONFIG.feature, wrong)
+
+
+def hidden(encoder, layer=1):
+    feature = HiddenConfig(encoder=str(encoder), layer=layer)
+    return KmeansConfig(feature=feature, clustering=ClusteringConfig(num_clusters=5, num_iterations=3))
+
+
+def test_a_worker_process_loads_an_encoder_once(shards, whole_run_dir, monkeypatch):
+    feature = hidden_targets.resolve(hidden(whole_run_dir)).feature
+    loads = []
+    monkeypatch.setattr(
+        hidden_targets, "load_encoder", lambda p, load=hidden_targets.load_encoder: loads.append(p) or load(p)
+    )
+    for row in range(3):
+        block = kmeans.ClipBlock(parts=np.array([0]), row_groups=np.array([1]), rows=np.array([row]), num_frames=24)
+        frames, _ = kmeans._frames_of(shards, feature, block)
+        clip = pcm_views(pq.ParquetFile(shards.part_path(0)).read_row_group(1)["pcm"])[row]
+        np.testing.assert_array_equal(frames, clip_frames(hidden_targets.load_feature(feature), clip))
+    assert len(loads) == 1 + 3  # one by the tasks, three by this test
+
+
+@pytest.mark.parametrize(
+    ("encoder", "layer", "error", "message"),
+    [
+        ("", 1, ConfigError, "feature.encoder is not set"),
+        ("gone", 1, DataError, "no encoder at gone"),
+        ("RUN", 3, ConfigError, r"layer=3 does not exist; this encoder has layers 0..2"),
+    ],
+)
+def test_a_wrong_encoder_is_refused_before_a_cluster_starts(
+    shards, whole_run_dir, tmp_path, monkeypatch, encoder, layer, error, message
+):
+    monkeypatch.setattr(kmeans, "session", lambda: pytest.fail("no cluster is needed to see this"))
+    with pytest.raises(error, match=message):
+        fit_codebook(shards, tmp_path, hidden(encoder.replace("RUN", str(whole_run_dir)), layer))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_hidden_frames_make_a_codebook_that_says_whose_they_are(shards, whole_run_dir, tmp_path, monkeypatch, tiny):
+    moved = whole_run_dir / f"checkpoints/step-{tiny.num_steps:08d}"
+    codebook = fit_codebook(shards, tmp_path / "book", hidden(whole_run_dir))
+    feature = hidden_targets.load_feature(codebook.feature)
+    tables = [pq.read_table(shards.part_path(part)) for part in shards.parts()]
+    frames = np.concatenate([clip_frames(feature, pcm) for table in tables for pcm in pcm_views(table["pcm"])])
+    alone = fit(frames, kmeans_plus_plus(frames, 5, seed=0), num_iterations=3)
+    np.testing.assert_allclose(codebook.centroids, alone.centroids, rtol=1e-4, atol=1e-4)
+    assert (codebook.dim, codebook.frame_rate, codebook.fit.num_frames) == (32, 50.0, 12 * 24)
+    told = read_json(tmp_path / "book/codebook.json")["feature"]
+    assert told == hidden_targets.resolve(hidden(whole_run_dir)).feature.model_dump()
+
+    monkeypatch.setattr(kmeans, "session", lambda: pytest.fail("a finished fit must not start a cluster"))
+    again = fit_codebook(shards, tmp_path / "book", hidden(moved))
+    assert (again.hash, again.feature.encoder) == (codebook.hash, str(moved.resolve()))
+    with pytest.raises(ResumeRefusedError, match="choose another --out"):
+        fit_codebook(shards, tmp_path / "book", hidden(whole_run_dir / "checkpoints/step-00000005"))

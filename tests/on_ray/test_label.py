@@ -1,4 +1,5 @@
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +18,13 @@ from ray_musicssl.audio.shard import (
 from ray_musicssl.clustering.codebook import Codebook, FitRecord, load_codebook
 from ray_musicssl.clustering.label_set import open_labels
 from ray_musicssl.config.clustering import ClusteringConfig
-from ray_musicssl.config.feature import MfccConfig, SemitoneConfig
-from ray_musicssl.errors import DataError, ResumeRefusedError
+from ray_musicssl.config.feature import HiddenConfig, MfccConfig, SemitoneConfig
+from ray_musicssl.config.pretrain import KmeansConfig
+from ray_musicssl.errors import ConfigError, DataError, ResumeRefusedError
 from ray_musicssl.features.base import clip_frames, make_feature
 from ray_musicssl.on_ray import label as stage
 from ray_musicssl.on_ray.label import check_rows, label
+from ray_musicssl.probing.hidden_targets import load_feature, resolve
 from ray_musicssl.run_dir import mark_done, read_json, sha256_file
 
 LENGTHS = (8000, 300, 5555)  # samples of the clips of a row group; the second one is too short for a frame
@@ -51,7 +54,7 @@ def shards(tmp_path):
 
 def make_codebook(shards, feature, frame_rate):
     """Centroids that are frames of the audio, so that several labels occur."""
-    made = make_feature(feature)
+    made = load_feature(feature)
     pcm = pcm_views(pq.read_table(shards.part_path(0))["pcm"])
     frames = np.concatenate([clip_frames(made, clip) for clip in pcm])
     centroids = frames[np.linspace(0, len(frames) - 1, 5).astype(int)]
@@ -110,11 +113,11 @@ def test_labels_are_those_of_direct_assignment_row_by_row(shards, codebook, monk
     assert open_labels(shards, directory).frame_rate == 100.0
 
     # A finished set is left alone.
-    monkeypatch.setattr(stage, "run_tasks", lambda *_: pytest.fail("everything is labelled already"))
+    monkeypatch.setattr(stage, "run_tasks", lambda *_, **__: pytest.fail("everything is labelled already"))
     assert label(shards, codebook) == directory
 
 
-def run_here(function, items):
+def run_here(function, items, **_):
     """What `run_tasks` gives, in this process."""
     return ((index, function(item)) for index, item in enumerate(items))
 
@@ -126,11 +129,12 @@ def in_process(monkeypatch):
 
     monkeypatch.setattr(stage, "session", nullcontext)
     monkeypatch.setattr(stage, "run_tasks", run_here)
+    monkeypatch.setattr(stage, "gpus_per_task", lambda feature: 0)
 
 
 @pytest.mark.usefixtures("in_process")
 def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
-    def killed_after_one(function, items):
+    def killed_after_one(function, items, **_):
         yield 0, function(items[0])
         raise KeyboardInterrupt
 
@@ -144,7 +148,9 @@ def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
         open_labels(shards, directory)
 
     seen = []
-    monkeypatch.setattr(stage, "run_tasks", lambda f, items: seen.extend(i.part for i in items) or run_here(f, items))
+    monkeypatch.setattr(
+        stage, "run_tasks", lambda f, items, **_: seen.extend(i.part for i in items) or run_here(f, items)
+    )
     label(shards, codebook)
     assert seen == [1]
     assert (directory / part_name(0)).stat().st_mtime_ns == first
@@ -201,3 +207,53 @@ def test_a_damaged_audio_part_is_named(shards, codebook):
     with pytest.raises(DataError, match=r"part-00001.parquet cannot be labelled"):
         label(shards, codebook)
     assert not (shards.labels_dir / codebook.hash / part_name(1)).exists()
+
+
+@pytest.fixture
+def hidden_codebook(shards, whole_run_dir, tmp_path, tiny):
+    """Of layer 1 of an encoder that can be moved."""
+    encoder = tmp_path / "encoder"
+    shutil.copytree(whole_run_dir / f"checkpoints/step-{tiny.num_steps:08d}", encoder)
+    config = resolve(KmeansConfig(feature=HiddenConfig(encoder=str(encoder), layer=1)))
+    return make_codebook(shards, config.feature, 50.0)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_hidden_frames_are_labelled_at_50_hz_and_say_whose_they_are(shards, hidden_codebook):
+    directory = label(shards, hidden_codebook)
+    frames = load_feature(hidden_codebook.feature)
+    for part in shards.parts():
+        clips = pcm_views(pq.read_table(shards.part_path(part))["pcm"])
+        for pcm, given in zip(clips, pq.read_table(directory / part_name(part))["labels"].to_pylist(), strict=True):
+            states = clip_frames(frames, pcm).astype(np.float64)
+            assert given == ((states[:, None] - hidden_codebook.centroids) ** 2).sum(-1).argmin(axis=1).tolist()
+    opened = open_labels(shards, None)
+    assert (opened.frame_rate, opened.feature) == (50.0, hidden_codebook.feature)
+    told = read_json(directory / "codebook.json")["feature"]
+    assert told == hidden_codebook.feature.model_dump()
+    assert len(told["encoder_hash"]) == 16
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_moved_encoder_is_named_and_gives_the_same_labels(shards, hidden_codebook, tmp_path, monkeypatch):
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "session", lambda: pytest.fail("no cluster is needed to see this"))
+        with pytest.raises(DataError, match=r"no encoder at .*encoder, .*`label`: --encoder RUN"):
+            label(shards, hidden_codebook)
+    assert label(shards, hidden_codebook, encoder=tmp_path / "moved").name == hidden_codebook.hash
+    # Once labelled, the encoder is needed no more.
+    assert label(shards, hidden_codebook).name == hidden_codebook.hash
+
+
+def test_an_encoder_with_other_weights_is_refused_before_a_cluster_starts(
+    shards, hidden_codebook, whole_run_dir, monkeypatch
+):
+    monkeypatch.setattr(stage, "session", lambda: pytest.fail("no cluster is needed to see this"))
+    with pytest.raises(DataError, match=f"is of the weights {hidden_codebook.feature.encoder_hash}"):
+        label(shards, hidden_codebook, encoder=whole_run_dir / "checkpoints/step-00000005")
+
+
+def test_an_encoder_for_a_codebook_that_needs_none_is_refused(shards, codebook, tmp_path):
+    with pytest.raises(ConfigError, match="of the feature mfcc, which needs no encoder; leave it out"):
+        label(shards, codebook, encoder=tmp_path)

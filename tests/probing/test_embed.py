@@ -11,8 +11,8 @@ import ray_musicssl
 from ray_musicssl.audio.frames import ENCODER_GRID
 from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.errors import DataError
+from ray_musicssl.models import windows
 from ray_musicssl.models.encoder import MusicEncoder, normalize
-from ray_musicssl.probing import embed as module
 from ray_musicssl.probing.embed import Encoder, load_encoder, untrained_encoder
 
 LONG = 70 * 16_000 + 123  # samples: three windows
@@ -138,18 +138,6 @@ def test_what_is_no_waveform_is_refused(encoder, waveform, message):
         encoder.embed(waveform, 16_000)
 
 
-@pytest.mark.parametrize("num_frames", [1, 1499, 1500, 1501, 2799, 2800, 2801, 3499, 100_000])
-def test_windows_keep_every_frame_once_and_never_a_seam(num_frames):
-    windows = list(module._windows(num_frames))
-    kept = [frame for window in windows for frame in range(window.keep_start, window.keep_stop)]
-    assert kept == list(range(num_frames))
-    for window in windows:
-        assert window.start <= window.keep_start < window.keep_stop <= window.stop <= window.start + 1500
-        # Context that is not kept, except where the recording itself begins or ends.
-        assert window.start == 0 or window.keep_start - window.start >= 100
-        assert window.stop == num_frames or window.stop - window.keep_stop >= 100
-
-
 def test_long_audio_in_windows_is_nearly_one_long_pass(layer_norm_encoder):
     audio = np.random.default_rng(2).normal(size=LONG).astype(np.float32) * 0.1
     embedding, whole = layer_norm_encoder.embed(audio, 16_000), states_of(layer_norm_encoder, audio)
@@ -163,7 +151,7 @@ def test_long_audio_in_windows_is_nearly_one_long_pass(layer_norm_encoder):
 
 def test_without_overlap_the_seams_would_show(layer_norm_encoder, monkeypatch):
     """The twin of the test above: its tolerance tells seams from none."""
-    monkeypatch.setattr(module, "OVERLAP_FRAMES", 0)
+    monkeypatch.setattr(windows, "OVERLAP_FRAMES", 0)
     audio = np.random.default_rng(2).normal(size=LONG).astype(np.float32) * 0.1
     error = np.abs(layer_norm_encoder.embed(audio, 16_000) - states_of(layer_norm_encoder, audio)).max(axis=2)
     assert error[0].max() > 2e-5

@@ -1,0 +1,64 @@
+"""From audio to a report in one command, one iteration after another."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ray_musicssl.config.loading import read_run_config
+from ray_musicssl.on_ray.pipeline import Pipeline
+from ray_musicssl.probing.embed import load_encoder
+from ray_musicssl.run_dir import read_json
+
+TINY = (
+    *("encoder.num_layers=2", "encoder.dim=32", "encoder.ffn_dim=64", "encoder.num_heads=2", "encoder.conv_dim=16"),
+    *("encoder.pos_conv_kernel=8", "audio.crop_s=0.5", "audio.batch_s=4", "audio.micro_batch_s=2"),
+    *("clustering.num_clusters=6", "clustering.num_iterations=3", "training.precision=fp32", "training.max_steps=4"),
+    *("training.checkpoint_every_steps=2", "scaling.num_workers=0", "scaling.use_gpu=false"),
+)
+
+
+@pytest.fixture
+def audio(tmp_path):
+    """Six recordings of noise whose loudness changes."""
+    draws = np.random.default_rng(0)
+    (tmp_path / "audio").mkdir()
+    for number in range(6):
+        waveform = draws.normal(size=3 * 16_000) * draws.uniform(0.01, 0.3, 30).repeat(1600)
+        soundfile.write(tmp_path / f"audio/{number}.wav", waveform, 16_000)
+    return tmp_path / "audio"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, tmp_path):
+    out = tmp_path / "out"
+
+    def run(preset, *overrides):
+        job = Pipeline(audio=str(audio), out=out, presets=[preset], overrides=[*TINY, *overrides])
+        assert job.run() == out / "report.html"
+        return job.run_dirs[0]
+
+    def iterate(encoder):
+        return run("musichubert-k2000-iter2", f"feature.encoder={encoder}", "feature.layer=1")
+
+    first = run("musichubert-k2000-mfcc39")
+    second = iterate(first)
+    third = iterate(second)
+    for before, after in ((first, second), (second, third)):
+        weights = load_encoder(before).content_hash
+        feature = read_run_config(after).feature
+        assert (feature.name, feature.layer, feature.encoder_hash) == ("hidden", 1, weights)
+        assert feature.encoder == str(before)
+        assert after.name == f"musichubert-k2000-iter2-hidden1-{weights[:8]}"
+        codebook = read_json(out / f"codebooks/hidden1-{weights[:8]}-k6/codebook.json")
+        assert (codebook["dim"], codebook["frame_rate"], codebook["feature"]) == (32, 50.0, feature.model_dump())
+        assert read_json(after / "started.json")["provenance"]["labels"] == [codebook["hash"]]
+    assert len(list((out / "shards/labels").iterdir())) == 3
+    assert len({load_encoder(path).content_hash for path in (first, second, third)}) == 3
+
+    # The same weights at another path: everything is done, and nothing is made again.
+    newest = second / "checkpoints/step-00000004/manifest.json"
+    before = newest.stat().st_mtime_ns
+    assert iterate(first / "checkpoints/step-00000004") == second
+    assert newest.stat().st_mtime_ns == before

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from ray_musicssl.config.feature import HiddenConfig, MfccConfig, SemitoneConfig
+from ray_musicssl.on_ray import targets
+
+HIDDEN = HiddenConfig(encoder="/here", encoder_hash="1a2b")
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """The devices that features are loaded for, instead of loading them."""
+    asked = []
+    monkeypatch.setattr(targets, "load_feature", lambda config, device="cpu": asked.append(device) or config)
+    monkeypatch.setattr(targets, "_made", {})
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)  # put back at the end
+    return asked
+
+
+@pytest.mark.parametrize(("gpus", "config", "asked"), [(8, HIDDEN, 1), (0, HIDDEN, 0), (8, MfccConfig(), 0)])
+def test_a_task_asks_for_a_gpu_only_for_an_encoder_and_where_there_is_one(monkeypatch, gpus, config, asked):
+    monkeypatch.setattr(targets.ray, "cluster_resources", lambda: {"CPU": 2.0} | ({"GPU": float(gpus)} if gpus else {}))
+    assert targets.gpus_per_task(config) == asked
+
+
+@pytest.mark.parametrize(("gpu_ids", "device"), [([3], "cuda"), ([], "cpu")])
+def test_a_feature_runs_on_the_gpu_that_its_task_was_given(devices, monkeypatch, gpu_ids, device):
+    monkeypatch.setattr(targets.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(targets.ray, "get_gpu_ids", lambda: gpu_ids)
+    targets.feature_here(HIDDEN)
+    assert devices == [device]
+    assert torch.backends.cudnn.allow_tf32 is (device == "cpu")
+
+
+def test_a_process_keeps_one_feature_and_makes_it_once(devices):
+    made = [targets.feature_here(config) for config in (HIDDEN, HIDDEN, SemitoneConfig(), HIDDEN)]
+    assert made == [HIDDEN, HIDDEN, SemitoneConfig(), HIDDEN]
+    assert len(devices) == 3
