@@ -18,10 +18,11 @@ def load_encoder(path: "str | Path") -> "Encoder":
     """Load a pre-trained encoder, ready to embed audio of any rate and length.
 
     Args:
-        path: a run directory (its newest sound checkpoint is taken) or a checkpoint directory.
+        path: a run directory (its newest sound checkpoint is taken), a checkpoint directory or a Hugging Face folder.
 
     Raises:
-        DataError: if there is no checkpoint at `path`, or it does not verify.
+        ConfigError: if the weights are pickled; `musicssl import --allow-legacy` makes a folder that can be loaded.
+        DataError: if there is no encoder at `path`, or it does not verify.
     """
     from ray_musicssl.probing.embed import load_encoder as load  # noqa: PLC0415  (torch loads here, not at import)
 

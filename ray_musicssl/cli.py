@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ray_musicssl import __version__
-from ray_musicssl.commands import lookup, stages
+from ray_musicssl.commands import hub, lookup, stages
 from ray_musicssl.errors import ConfigError, MusicsslError, StoppedError
 
 # The base of all that is wrong with the words of a command; typer exports only its leaves.
@@ -35,6 +35,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "probe": stages.probe,
     "report": stages.report,
     "pipeline": stages.pipeline,
+    "export": hub.export,
+    "import": hub.import_weights,
     "submit": stages.submit,
     "demo-data": stages.demo_data,
     "presets": lookup.presets,

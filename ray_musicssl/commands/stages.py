@@ -116,7 +116,7 @@ def pretrain(
 
 
 def embed(
-    run: Annotated[Path, typer.Argument(help="A run or checkpoint directory.")],
+    run: Annotated[Path, typer.Argument(help="A run or checkpoint directory, or a Hugging Face folder.")],
     audio: Audio,
     out: Out,
     layers: Annotated[

@@ -63,7 +63,7 @@ def embed_files(
     """Embed every file under `audio`.
 
     Args:
-        encoder_path: a run or checkpoint directory.
+        encoder_path: a run or checkpoint directory, or a Hugging Face folder.
         audio: a folder, glob, manifest or URI, as for `prepare`.
         out: directory for `part-00000.parquet`, ... and `ledger.parquet`; a re-run continues or does nothing.
         layers: which hidden states.
@@ -75,7 +75,7 @@ def embed_files(
 
     Raises:
         ConfigError: if `clip_s` is out of range or a layer does not exist.
-        DataError: if there is no audio or no sound checkpoint.
+        DataError: if there is no audio or no sound encoder.
         ResumeRefusedError: if `out` holds embeddings of other files, another encoder or other settings.
     """
     config = build(PrepareConfig, {"clip_s": clip_s}, origin="embed")

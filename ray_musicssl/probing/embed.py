@@ -16,13 +16,13 @@ from jaxtyping import Float32
 
 from ray_musicssl.audio.frames import ENCODER_GRID, SAMPLE_RATE
 from ray_musicssl.config.pretrain import PretrainConfig
-from ray_musicssl.errors import DataError
+from ray_musicssl.hub.importer import open_encoder
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.models.windows import windowed_states
 from ray_musicssl.objectives.building import build_encoder
 from ray_musicssl.probing.features import Pool
-from ray_musicssl.run_dir import RunDir, hash_of
-from ray_musicssl.training.checkpoint import MANIFEST, Checkpoint, newest_checkpoint, open_checkpoint
+from ray_musicssl.run_dir import hash_of
+from ray_musicssl.training.checkpoint import find_checkpoint, run_name
 
 Layers = Literal["all"] | int | Sequence[int]
 
@@ -109,17 +109,14 @@ def to_encoder_rate(
 
 
 def load_encoder(path: str | Path) -> Encoder:
-    """Load the encoder of a run directory (its newest sound checkpoint) or of a checkpoint directory.
+    """Load the encoder of a run directory (its newest sound checkpoint), a checkpoint directory or a Hugging Face folder.
 
     Raises:
-        DataError: if there is no checkpoint, or it does not verify.
+        ConfigError: if the weights are pickled; `musicssl import --allow-legacy` makes a folder that can be loaded.
+        DataError: if there is no encoder, or it does not verify.
     """
-    checkpoint = find_checkpoint(Path(path))
-    model = MusicEncoder(checkpoint.config.encoder)
-    prefix = "encoder."
-    tensors = checkpoint.model_tensors()
-    model.load_state_dict({name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)})
-    return Encoder(model, name=run_name(checkpoint), content_hash=checkpoint.content_hash[:16])
+    opened = open_encoder(Path(path))
+    return Encoder(opened.model, name=opened.name, content_hash=opened.content_hash)
 
 
 def untrained_encoder(path: str | Path, *, seed: int = 0) -> Encoder:
@@ -134,22 +131,3 @@ def untrained_encoder(path: str | Path, *, seed: int = 0) -> Encoder:
     return Encoder(
         build_encoder(config, seed=seed), name=f"random:{run_name(checkpoint)}", content_hash=hash_of(identity)
     )
-
-
-def find_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint that a path means.
-
-    Raises:
-        DataError: if there is none.
-    """
-    if (path / MANIFEST).exists():
-        return open_checkpoint(path)
-    checkpoint = newest_checkpoint(RunDir(path).checkpoints_dir)
-    if checkpoint is None:
-        raise DataError(f"{path} holds no sound checkpoint; give a run directory or a checkpoint directory")
-    return checkpoint
-
-
-def run_name(checkpoint: Checkpoint) -> str:
-    """What reports call a checkpoint's run: the name of its directory."""
-    return checkpoint.path.resolve().parent.parent.name

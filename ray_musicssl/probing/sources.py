@@ -30,8 +30,8 @@ def open_features(spec: str) -> FrozenFeatures:
     """The features that `spec` names.
 
     Args:
-        spec: a run or checkpoint directory, `random:RUN` (that run's architecture before any training), `mfcc` or
-            `mfcc+semitone`.
+        spec: a run or checkpoint directory, a Hugging Face folder, `random:RUN` (that run's architecture before any
+            training), `mfcc` or `mfcc+semitone`.
 
     Raises:
         ConfigError: if it is none of these; the message lists them.

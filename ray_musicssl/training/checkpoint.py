@@ -21,7 +21,7 @@ from ray_musicssl.config.loading import read_config, save_config
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.objectives.base import PretrainModel
-from ray_musicssl.run_dir import read_json, sha256_file, versions, write_json
+from ray_musicssl.run_dir import RunDir, read_json, sha256_file, versions, write_json
 from ray_musicssl.training.loss_scale import LossScale
 from ray_musicssl.training.step import Stepper
 
@@ -149,6 +149,28 @@ def newest_checkpoint(checkpoints_dir: Path) -> Checkpoint | None:
         except (DataError, ValueError) as error:
             logger.warning("passing over a checkpoint: %s", error)
     return None
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint that a path means: itself, or the newest sound one of a run.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if (path / MANIFEST).exists():
+        return open_checkpoint(path)
+    checkpoint = newest_checkpoint(RunDir(path).checkpoints_dir)
+    if checkpoint is None:
+        raise DataError(
+            f"{path} holds no sound checkpoint; give a run directory or a checkpoint directory, "
+            f"or a Hugging Face folder with config.json"
+        )
+    return checkpoint
+
+
+def run_name(checkpoint: Checkpoint) -> str:
+    """What reports call a checkpoint's run: the name of its directory."""
+    return checkpoint.path.resolve().parent.parent.name
 
 
 def _trained(model: PretrainModel) -> list[tuple[str, torch.nn.Parameter]]:

@@ -17,8 +17,10 @@ PAGES = ("README.md", "CONTRIBUTING.md", "jobs/README.md", "cluster/README.md")
 
 
 def code_lines(page):
-    for block in re.findall(r"```(?:sh|bash|console)?\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
-        yield from block.replace("\\\n", " ").splitlines()
+    # Blocks of every language are matched, so that the end of one is never taken for the beginning of the next.
+    for language, block in re.findall(r"```(\w*)\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+        if language in {"", "sh", "bash", "console"}:
+            yield from block.replace("\\\n", " ").splitlines()
 
 
 def musicssl_lines():
