@@ -40,6 +40,11 @@ class RunDir:
         return self.path / "config.yaml"
 
     @property
+    def start_path(self) -> Path:
+        """The encoder's first weights, if the run does not begin at random."""
+        return self.path / "start.safetensors"
+
+    @property
     def checkpoints_dir(self) -> Path:
         """`step-00010000/` directories and Ray Train's index of them."""
         return self.path / "checkpoints"

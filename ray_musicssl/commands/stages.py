@@ -92,6 +92,7 @@ def pretrain(
     shards: ShardsDir,
     run_dir: Annotated[Path, typer.Option(help="The run; the same command on it goes on.")],
     labels: Annotated[list[Path] | None, typer.Option(help="Label directory; once for each label set.")] = None,
+    init_from: Annotated[str, typer.Option(help="Begin with this encoder: a run or a Hugging Face folder.")] = "",
     fresh: Fresh = False,
     overrides: Overrides = None,
 ) -> None:
@@ -99,7 +100,8 @@ def pretrain(
     from ray_musicssl.config.loading import load_config
     from ray_musicssl.config.pretrain import PretrainConfig
 
-    config = load_config(PretrainConfig, preset=preset, overrides=overrides or ())
+    start = [f"init_from={init_from}"] if init_from else []
+    config = load_config(PretrainConfig, preset=preset, overrides=[*start, *(overrides or ())])
     config.check_encoders()
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.pretrain import pretrain as run

@@ -47,6 +47,8 @@ class PretrainConfig(KmeansConfig):
     schema_version: Literal[1] = 1
     preset: str = ""
     """Name of the preset this started from."""
+    init_from: str = ""
+    """Encoder to begin with: a run or checkpoint directory or a Hugging Face folder; empty: random weights. Heads are new."""
     joint_features: tuple[FeatureConfig, ...] = ()
     """Further target features; each gets its own labels and its own head, and their losses are added."""
     objective: ObjectiveConfig = MusicHubertConfig()

@@ -1,8 +1,9 @@
 """From a run's configuration to a model with fresh weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.models.encoder import MusicEncoder
@@ -19,14 +20,19 @@ def build_encoder(config: PretrainConfig, *, seed: int | None = None) -> MusicEn
         return MusicEncoder(config.encoder)
 
 
-def build_model(config: PretrainConfig, num_labels: Sequence[int]) -> PretrainModel:
-    """The run's untrained encoder and its objective.
+def build_model(
+    config: PretrainConfig, num_labels: Sequence[int], *, start: Mapping[str, Tensor] | None = None
+) -> PretrainModel:
+    """The run's encoder and its objective, as they are before the first step.
 
     Args:
         config: the run.
         num_labels: classes of each label set, for objectives that use labels.
+        start: weights of the encoder; None: random ones.
     """
     encoder = build_encoder(config)
+    if start is not None:
+        encoder.load_state_dict(start)  # before the objective: a teacher begins as a copy
     objective_class = OBJECTIVES.load(config.objective.name)
     facts = RunFacts(num_labels=num_labels, max_steps=config.training.max_steps)
     with torch.random.fork_rng(devices=[]):

@@ -31,6 +31,7 @@ from ray_musicssl.training.loop import Run, SaveCheckpoint, Worker
 from ray_musicssl.training.plan import SamplePlan
 from ray_musicssl.training.reader import LabelSource, StepCrops
 from ray_musicssl.training.run_identity import REMEDY, check_labels, claim, remove_run
+from ray_musicssl.training.start import choose_start
 from ray_musicssl.training.supervise import leave_failure, supervise
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def pretrain(
         fresh: remove what an earlier run left in `run_dir` first.
 
     Raises:
-        ConfigError: if a target feature is `hidden` and its encoder is not named or lacks the layer.
+        ConfigError: if a target feature is `hidden` and its encoder is not named or lacks the layer, or the weights of
+            `config.init_from` are of another shape.
         ResumeRefusedError: if `run_dir` holds a run with another configuration, audio or labels.
         DataError: if the labels do not fit the run, or no clip is long enough.
         DivergedError: if training failed in a way that no more steps will mend.
@@ -65,11 +67,19 @@ def pretrain(
     """
     config = resolve(config)
     check_labels(config, labels)
-    provenance = {"shards": shards.content_hash, "labels": [label_set.codebook_hash for label_set in labels]}
+    provenance: dict[str, Any] = {
+        "shards": shards.content_hash,
+        "labels": [label_set.codebook_hash for label_set in labels],
+    }
     with locked(run_dir.path):
         if fresh:
             remove_run(run_dir)
+        start = choose_start(config, run_dir)
+        if start:
+            provenance["init_from"] = start.content_hash
         fingerprint = claim(run_dir, config, provenance)
+        if start:
+            start.keep(run_dir)
         checkpoint = newest_checkpoint(run_dir.checkpoints_dir)
         is_done = done_with(run_dir.path, "pretrain", fingerprint=fingerprint, remedy=REMEDY) is not None
         if is_done and checkpoint and checkpoint.step == config.training.max_steps:

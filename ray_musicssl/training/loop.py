@@ -20,6 +20,7 @@ from ray_musicssl.training.checkpoint import Checkpoint, restore, write_checkpoi
 from ray_musicssl.training.collective import Collective
 from ray_musicssl.training.metrics_log import MetricsLog
 from ray_musicssl.training.reader import StepCrops
+from ray_musicssl.training.start import load_start
 from ray_musicssl.training.step import Stepper, StepResult
 
 
@@ -55,7 +56,8 @@ class Worker:
         self.config = run.config
         self.device = device
         self.collective = Collective()
-        model = build_model(run.config, run.num_labels).to(device)
+        start = None if checkpoint else load_start(run.run_dir)
+        model = build_model(run.config, run.num_labels, start=start).to(device)
         if run.config.training.compile:
             compile_layers(model)
         self.stepper = Stepper(model, run.config, self.collective)

@@ -12,7 +12,7 @@ from ray_musicssl.run_dir import RunDir, hash_of, read_json, write_json
 from ray_musicssl.training.checkpoint import MANIFEST
 
 REMEDY = "use another --run-dir, or --fresh to train again from the start"
-_OUR_FILES = ("config.yaml", "started.json", "metrics.jsonl", "done-pretrain.json", "failed.json")
+_OUR_FILES = ("config.yaml", "started.json", "metrics.jsonl", "done-pretrain.json", "failed.json", "start.safetensors")
 _BOOKKEEPING = ("checkpoint_every_steps", "keep_checkpoints", "log_every_steps", "max_failures")
 
 
@@ -58,9 +58,9 @@ def claim(run_dir: RunDir, config: PretrainConfig, provenance: Mapping[str, Any]
         started = read_json(started_path)
         if started["fingerprint"] != fingerprint:
             changed = _changes(read_run_config(run_dir.path), config)
-            changed += [
-                f"{name} (other data)" for name, value in provenance.items() if started["provenance"][name] != value
-            ]
+            before = started["provenance"]
+            names = dict.fromkeys([*before, *provenance])
+            changed += [f"{name} (other data)" for name in names if before.get(name) != provenance.get(name)]
             raise ResumeRefusedError(
                 f"{run_dir.path} holds a run that differs in {', '.join(changed) or 'its inputs'}; {REMEDY}"
             )
@@ -88,7 +88,7 @@ def remove_torn_checkpoints(run_dir: RunDir) -> None:
 
 def _values(config: PretrainConfig) -> dict[str, Any]:
     """The settings that make a run that run, features by what identifies them."""
-    return config.model_dump(mode="json", exclude={"scaling", "preset"}) | {
+    return config.model_dump(mode="json", exclude={"scaling", "preset", "init_from"}) | {
         "feature": config.feature.identity,
         "joint_features": [feature.identity for feature in config.joint_features],
     }
