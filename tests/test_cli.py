@@ -116,6 +116,8 @@ def test_presets_are_json_alone(run):
     assert [row["name"] for row in rows] == preset_names()
     assert {"music2vec-demo", "musichubert-demo"} <= set(preset_names())
     assert all(row["about"] for row in rows)
+    averages = {row["name"]: row["paper_average"] for row in rows}
+    assert (averages["music2vec-crop5s"], averages["music2vec-demo"]) == (61.8, None)
 
 
 def test_tasks_are_json_alone_in_the_order_of_their_table(run):
@@ -146,16 +148,14 @@ def test_doctor_exits_with_6_where_a_stage_would_not_run(run, monkeypatch):
     assert "free some" in run("doctor").out
 
 
-def test_a_preset_is_shown_as_what_it_changes_and_as_a_whole(run):
-    said = run("presets", "show", "music2vec-demo")
-    assert said.code == 0
-    changes, settings = said.out.split("# all its settings")
-    assert "extends: music2vec-vanilla" in changes
-    assert "mask_length" not in changes
-    assert "mask_length: 10" in settings
-    shown = json.loads(run("presets", "show", "music2vec-demo", "--json").out)
-    assert shown["settings"]["audio"].items() >= shown["changes"]["audio"].items()
-    assert shown["settings"]["masking"]["mask_length"] == 10
+def test_a_preset_is_shown_on_a_sheet_or_as_json_alone(run):
+    said = run("presets", "show", "music2vec-crop5s", "--scale", "demo")
+    assert (said.code, said.err) == (0, "")
+    assert "in the scale demo" in said.out
+    said = run("presets", "show", "music2vec-crop5s", "--scale", "demo", "--json")
+    assert (said.code, said.err) == (0, "")
+    sheet = json.loads(said.out)
+    assert (sheet["name"], sheet["settings"]["audio"]["crop_s"]) == ("music2vec-crop5s", 1.0)
 
 
 PRETRAIN = ("pretrain", "music2vec-demo", "--shards", "none", "--run-dir", "run")
@@ -166,10 +166,13 @@ WRONG = {
     "preset": (["pretrain", "music2vec-demp", *PRETRAIN[2:]], 'unknown preset "music2vec-demp" (did you mean'),
     "key": ([*PRETRAIN, "optim.peak_rl=1"], 'unknown key "optim.peak_rl" (did you mean "peak_lr"?)'),
     "value": ([*PRETRAIN, "optim.peak_lr=fast"], "optim.peak_lr = 'fast'"),
+    "scale": ([*PRETRAIN, "--scale", "dmeo"], 'unknown scale "dmeo" (did you mean "demo"?)'),
+    "scale as setting": ([*PRETRAIN, "scale=demo"], "give the command `--scale demo`"),
     "range": ([*PRETRAIN, "training.max_steps=0"], "training.max_steps = 0"),
     "no override": ([*PRETRAIN, "fast"], '"fast" is not an override; write section.key=value'),
     "workers": ([*PRETRAIN, "scaling.num_workers=100"], "scaling.num_workers=100"),
     "kmeans key": (["kmeans", "--shards", "none", "--out", "o", "clustering.num_cluster=3"], "num_clusters"),
+    "kmeans scale": (["kmeans", "--shards", "none", "--out", "o", "--scale", "x"], 'unknown scale "x"'),
     "kmeans preset": (["kmeans", "--shards", "none", "--out", "o", "--preset", "x"], 'unknown preset "x"'),
     "prepare key": (["prepare", "--audio", "a", "--out", "o", "clip=3"], 'unknown key "clip"'),
     "prepare value": (["prepare", "--audio", "a", "--out", "o", "min_clip_s=31"], "min_clip_s=31"),
@@ -190,6 +193,8 @@ WRONG = {
         "feature.encoder is not set",
     ),
     "pipeline preset": (["pipeline", "--audio", "a", "--out", "o", "--presets", "x"], 'unknown preset "x"'),
+    "pipeline scale": (["pipeline", "--audio", "a", "--out", "o", "--scale", "x"], 'unknown scale "x"'),
+    "presets scale": (["presets", "show", "music2vec-vanilla", "--scale", "x"], 'unknown scale "x"'),
     "pipeline key": (["pipeline", "--audio", "a", "--out", "o", "a.b=1"], 'unknown key "a"'),
     "demo size": (["demo", "--size", "big"], 'unknown demo preset "big"'),
     "demo key": (["demo", "optim.peak_rl=1"], 'unknown key "optim.peak_rl"'),

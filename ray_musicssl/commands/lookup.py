@@ -2,37 +2,43 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ray_musicssl.commands.options import Json, print_rows
+from ray_musicssl.commands.options import Json, Scale, print_rows
 from ray_musicssl.errors import ConfigError
 
 
 def presets(
     action: Annotated[str, typer.Argument(help="`list` or `show`.")] = "list",
     name: Annotated[str, typer.Argument(help="The preset to show.")] = "",
+    scale: Scale = "",
     as_json: Json = False,
 ) -> None:
-    """List the presets, or show one: what it changes, and all its settings."""
-    import yaml
-
-    from ray_musicssl.config.loading import describe_presets, load_config, preset_delta
-    from ray_musicssl.config.pretrain import PretrainConfig
-
+    """List the presets, or show one: what it changes, the paper's scores, its cost and all its settings."""
     if action == "list":
-        rows = describe_presets()
-        print_rows(rows, as_json=as_json)
+        print_rows(_preset_rows(as_json=as_json), as_json=as_json)
         return
     if action != "show" or not name:
         raise ConfigError(f"presets {action} {name}: write `musicssl presets` or `musicssl presets show NAME`")
-    delta, whole = preset_delta(name), load_config(PretrainConfig, preset=name).model_dump(mode="json")
+    from ray_musicssl.commands.preset_sheet import describe_preset, print_preset
+
+    sheet = describe_preset(name, scale)
     if as_json:
-        print(json.dumps({"name": name, "changes": delta, "settings": whole}))
-        return
-    print(f"# what {name} changes\n{yaml.safe_dump(delta, sort_keys=False)}\n# all its settings")
-    print(yaml.safe_dump(whole, sort_keys=False))
+        print(json.dumps(sheet))
+    else:
+        print_preset(sheet)
+
+
+def _preset_rows(*, as_json: bool) -> list[dict[str, Any]]:
+    """Name, sentence and, for a model of the paper, its average score there."""
+    from ray_musicssl.config.loading import describe_presets
+    from ray_musicssl.reporting.paper import PRESET_ROWS
+
+    averages = {name: row.average for name, row in PRESET_ROWS.items()}
+    nothing = None if as_json else ""
+    return [{**row, "paper_average": averages.get(row["name"], nothing)} for row in describe_presets()]
 
 
 def tasks(

@@ -18,6 +18,7 @@ Overrides = Annotated[
 Tasks = Annotated[str, typer.Option(help="Comma-separated task names, or `all`.")]
 BadFraction = Annotated[float, typer.Option(help="Above this share of unusable files, exit with code 3.")]
 Preset = Annotated[str, typer.Option(help="Take the settings of a preset.")]
+Scale = Annotated[str, typer.Option(help="The preset in another size: `demo` for minutes on 2 cores.")]
 
 
 def say_where(path: Path) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from ray_musicssl.commands.options import Audio, BadFraction, Fresh, Out, Overrides, Preset, ShardsDir, Tasks, say_where
+from ray_musicssl.commands.options import (
+    Audio,
+    BadFraction,
+    Fresh,
+    Out,
+    Overrides,
+    Preset,
+    Scale,
+    ShardsDir,
+    Tasks,
+    say_where,
+)
 from ray_musicssl.errors import ConfigError
 
 
@@ -57,12 +68,12 @@ def prepare(
     say_where(out)
 
 
-def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", overrides: Overrides = None) -> None:
+def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", scale: Scale = "", overrides: Overrides = None) -> None:
     """Fit a codebook on a target feature of the clips."""
     from ray_musicssl.config.loading import load_config
     from ray_musicssl.config.pretrain import KmeansConfig
 
-    config = load_config(KmeansConfig, preset=preset, overrides=overrides or ())
+    config = load_config(KmeansConfig, preset=preset, scale=scale, overrides=overrides or ())
     config.check_encoders()
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.kmeans import fit_codebook
@@ -93,6 +104,7 @@ def pretrain(
     run_dir: Annotated[Path, typer.Option(help="The run; the same command on it goes on.")],
     labels: Annotated[list[Path] | None, typer.Option(help="Label directory; once for each label set.")] = None,
     init_from: Annotated[str, typer.Option(help="Begin with this encoder: a run or a Hugging Face folder.")] = "",
+    scale: Scale = "",
     fresh: Fresh = False,
     overrides: Overrides = None,
 ) -> None:
@@ -101,7 +113,7 @@ def pretrain(
     from ray_musicssl.config.pretrain import PretrainConfig
 
     start = [f"init_from={init_from}"] if init_from else []
-    config = load_config(PretrainConfig, preset=preset, overrides=[*start, *(overrides or ())])
+    config = load_config(PretrainConfig, preset=preset, scale=scale, overrides=[*start, *(overrides or ())])
     config.check_encoders()
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.pretrain import pretrain as run
@@ -185,6 +197,7 @@ def pipeline(
     audio: Audio,
     out: Out,
     presets: Annotated[str, typer.Option(help="Comma-separated presets.")] = "musichubert-small,music2vec-small",
+    scale: Scale = "",
     data: Annotated[Path | None, typer.Option(help="Downstream data sets; without it nothing is probed.")] = None,
     tasks: Tasks = "all",
     max_bad_fraction: BadFraction = 0.05,
@@ -197,13 +210,14 @@ def pipeline(
 
     names = [name.strip() for name in presets.split(",")]
     for name in names:
-        load_config(PretrainConfig, preset=name, overrides=overrides or ()).check_encoders()
+        load_config(PretrainConfig, preset=name, scale=scale, overrides=overrides or ()).check_encoders()
     from ray_musicssl.on_ray.pipeline import Pipeline
 
     job = Pipeline(
         audio=audio,
         out=out,
         presets=names,
+        scale=scale,
         overrides=overrides or (),
         max_bad_fraction=max_bad_fraction,
         data_dir=data,

@@ -6,6 +6,10 @@ from pydantic import Field, model_validator
 
 from ray_musicssl.config.section import Section
 
+# Source: wav2vec 2.0 base, 1.1 of its convolutions: kernel and stride of each layer; product of strides 320.
+CONV_KERNELS = (10, 3, 3, 3, 3, 2, 2)
+CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+
 
 class EncoderConfig(Section):
     """A wav2vec2-style encoder: seven convolutions to 50 Hz, then a post-norm transformer.

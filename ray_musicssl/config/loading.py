@@ -2,6 +2,7 @@
 
 Conventions:
     A preset is YAML: `extends: NAME` at most once in a chain's step, then only what differs.
+    Preset, then scale, then overrides: the later wins.
     An override is `section.key=value`; the value is YAML, so `[1, 2]`, `true` and `1e-3` mean what they look like.
     Choosing another plug-in (`feature.name=semitone`) drops the settings of the one it replaces.
 """
@@ -15,12 +16,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.config.scale import load_scale
 from ray_musicssl.config.section import Section
 from ray_musicssl.errors import ConfigError
 from ray_musicssl.registry import nearest
 from ray_musicssl.run_dir import write_text
 
 _PRESETS = files("ray_musicssl.presets")
+_NAMES = {"preset", "scale"}  # recorded in a configuration; as overrides they would change nothing
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 
@@ -40,9 +43,31 @@ def preset_delta(name: str) -> dict[str, Any]:
     return yaml.safe_load((_PRESETS / f"{name}.yaml").read_text())
 
 
+def preset_base(name: str) -> str:
+    """The preset that `name` extends; empty for one that stands on the defaults."""
+    return preset_delta(name).get("extends", "")
+
+
 def describe_presets() -> list[dict[str, str]]:
     """Name and one sentence of every preset."""
     return [{"name": name, "about": preset_delta(name).get("about", "")} for name in preset_names()]
+
+
+def differences(before: Section, after: Section) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configurations differ, as `section.key`, with both values; None where one has no such field."""
+    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    return {
+        field: (old.get(field), new.get(field))
+        for field in dict.fromkeys([*old, *new])
+        if old.get(field) != new.get(field) and field not in _NAMES
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def preset_values(name: str) -> dict[str, Any]:
@@ -115,19 +140,29 @@ def build(config_type: type[ConfigT], values: Mapping[str, Any], *, origin: str)
         raise ConfigError(f"{origin}: " + "; ".join(lines)) from error
 
 
-def load_config(config_type: type[ConfigT], *, preset: str = "", overrides: Iterable[str] = ()) -> ConfigT:
-    """Build a configuration from a preset and overrides.
+def load_config(
+    config_type: type[ConfigT], *, preset: str = "", scale: str = "", overrides: Iterable[str] = ()
+) -> ConfigT:
+    """Build a configuration from a preset, a scale and overrides, laid over each other in this order.
 
-    A preset holds a whole run; for a smaller `config_type` (`KmeansConfig`) only the sections it knows are taken.
+    Both hold a whole run; for a smaller `config_type` (`KmeansConfig`) only the sections it knows are taken.
 
     Raises:
-        ConfigError: if the preset or an override is wrong.
+        ConfigError: if the preset, the scale or an override is wrong.
     """
     values: dict[str, Any] = config_type().model_dump(mode="json")
-    if preset:
-        wanted = {**preset_values(preset), "preset": preset}
-        values = merge(values, {key: value for key, value in wanted.items() if key in config_type.model_fields})
-    values = merge(values, parse_overrides(overrides))
+    wanted = {**preset_values(preset), "preset": preset} if preset else {}
+    wanted |= {"scale": scale} if scale else {}
+    values = merge(values, {key: value for key, value in wanted.items() if key in config_type.model_fields})
+    if scale:
+        values = load_scale(scale).apply(values)
+    changes = parse_overrides(overrides)
+    for name in _NAMES & changes.keys():
+        raise ConfigError(
+            f'"{name}={changes[name]}" would only change a name; give the command `--{name} {changes[name]}`, or the preset '
+            f"as its first word"
+        )
+    values = merge(values, changes)
     return build(config_type, values, origin=f"preset {preset}" if preset else "configuration")
 
 

@@ -47,6 +47,8 @@ class PretrainConfig(KmeansConfig):
     schema_version: Literal[1] = 1
     preset: str = ""
     """Name of the preset this started from."""
+    scale: str = ""
+    """Name of the scale laid over the preset; empty at the preset's own size."""
     init_from: str = ""
     """Encoder to begin with: a run or checkpoint directory or a Hugging Face folder; empty: random weights. Heads are new."""
     joint_features: tuple[FeatureConfig, ...] = ()
@@ -62,7 +64,15 @@ class PretrainConfig(KmeansConfig):
     @property
     def uses_labels(self) -> bool:
         """Whether the objective needs label shards."""
-        return isinstance(self.objective, MusicHubertConfig | JointConfig)
+        return self.label_prediction is not None
+
+    @property
+    def label_prediction(self) -> MusicHubertConfig | None:
+        """The settings of the heads that predict labels, if the objective has any."""
+        objective = self.objective
+        if isinstance(objective, JointConfig):
+            return objective.musichubert
+        return objective if isinstance(objective, MusicHubertConfig) else None
 
     @property
     def teacher(self) -> Music2VecConfig | None:

@@ -5,11 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_musicssl.config.encoder import EncoderConfig
-
-# Source: wav2vec 2.0 base, 1.1 of its convolutions: kernel and stride of each layer; product of strides 320.
-CONV_KERNELS = (10, 3, 3, 3, 3, 2, 2)
-CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+from ray_musicssl.config.encoder import CONV_KERNELS, CONV_STRIDES, EncoderConfig
 
 
 class ConvLayer(nn.Module):

@@ -3,8 +3,9 @@
 Conventions:
     `OUT/shards`, `OUT/codebooks/<feature>-k<clusters>`, `OUT/runs/<preset>`, `OUT/baselines/<name>`, `OUT/features` (cache),
     `OUT/report.html`, `OUT/timings.json`.
-    With hidden features as targets, codebook and run are also named after layer and encoder
-    (`runs/musichubert-k2000-iter2-hidden6-1a2b3c4d`): one iteration after another fits into the same `OUT`.
+    With a scale, its name follows the preset's: `OUT/runs/<preset>-<scale>`. With hidden features as targets, codebook and
+    run are also named after layer and encoder (`runs/musichubert-k2000-iter2-hidden6-1a2b3c4d`): one iteration after
+    another fits into the same `OUT`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ class Pipeline:
     audio: str
     out: Path
     presets: Sequence[str]
+    scale: str = ""
     overrides: Sequence[str] = ()
     prepare_config: PrepareConfig = field(default_factory=PrepareConfig)
     max_bad_fraction: float = 0.05
@@ -52,7 +54,10 @@ class Pipeline:
     @cached_property
     def configs(self) -> dict[str, PretrainConfig]:
         """The runs' settings by run name, with the weights of encoders that targets come from filled in."""
-        loaded = (load_config(PretrainConfig, preset=name, overrides=self.overrides) for name in self.presets)
+        loaded = (
+            load_config(PretrainConfig, preset=name, scale=self.scale, overrides=self.overrides)
+            for name in self.presets
+        )
         return {_run_name(config): config for config in map(resolve, loaded)}
 
     @property
@@ -115,6 +120,6 @@ class Pipeline:
 
 
 def _run_name(config: PretrainConfig) -> str:
-    """The preset's name, and which hidden layers of which weights the targets are, if they are."""
+    """The preset's name, its scale, and which hidden layers of which weights the targets are, if they are."""
     hidden = [feature for feature in config.target_features if isinstance(feature, HiddenConfig)]
-    return "-".join([config.preset, *(feature.slug for feature in hidden)])
+    return "-".join([config.preset, *filter(None, [config.scale]), *(feature.slug for feature in hidden)])

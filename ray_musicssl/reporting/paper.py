@@ -154,6 +154,9 @@ SOTA = PaperRow(
     average=None,
 )
 
+TRAINING_DAYS = (2, 3)
+"""From so many to so many days for each of the twelve models, on 8 A100 of 40 GB. Source: Ma et al. 2023, 4.1."""
+
 
 def paper_value(preset: str, task: str, metric: str) -> float | None:
     """The paper's score in points, or None where it has none (demo presets, untrained encoders, other metrics)."""

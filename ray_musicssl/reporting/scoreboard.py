@@ -39,6 +39,11 @@ class Model:
         is_of_run = self.kind == "trained" and self.run is not None and self.run.config is not None
         return self.run.config.preset if is_of_run else ""  # pyright: ignore[reportOptionalMemberAccess]
 
+    @property
+    def scale(self) -> str:
+        """The scale its run was trained at; empty at the preset's own size."""
+        return self.run.config.scale if self.run is not None and self.run.config is not None else ""
+
     def headline(self, task: str) -> MetricScore | None:
         """The task's headline score, if this model has one."""
         score = self.scores.get(task)

@@ -150,7 +150,8 @@ def paper_table(board: Scoreboard) -> Table | None:
     rows: list[tuple[Cell, ...]] = []
     for model in compared:
         paper = PRESET_ROWS[model.preset]
-        rows.append(_points_row(f"{model.label} (ours)", model_points(model), keys, mark="trained"))
+        ours = f"ours, scale {model.scale}" if model.scale else "ours"
+        rows.append(_points_row(f"{model.label} ({ours})", model_points(model), keys, mark="trained"))
         rows.append(_paper_row(paper, keys))
     rows.append(_paper_row(SOTA, keys))
     return Table(

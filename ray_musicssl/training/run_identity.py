@@ -88,7 +88,7 @@ def remove_torn_checkpoints(run_dir: RunDir) -> None:
 
 def _values(config: PretrainConfig) -> dict[str, Any]:
     """The settings that make a run that run, features by what identifies them."""
-    return config.model_dump(mode="json", exclude={"scaling", "preset", "init_from"}) | {
+    return config.model_dump(mode="json", exclude={"scaling", "preset", "scale", "init_from"}) | {
         "feature": config.feature.identity,
         "joint_features": [feature.identity for feature in config.joint_features],
     }

@@ -1,10 +1,14 @@
-"""From audio to a report in one command, one iteration after another."""
+"""From audio to a report in one command: what the stages are handed, and one iteration after another."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from ray_musicssl.config.loading import read_run_config
+from ray_musicssl.on_ray import pipeline
 from ray_musicssl.on_ray.pipeline import Pipeline
 from ray_musicssl.probing.embed import load_encoder
 from ray_musicssl.run_dir import read_json
@@ -62,3 +66,26 @@ def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, 
     before = newest.stat().st_mtime_ns
     assert iterate(first / "checkpoints/step-00000004") == second
     assert newest.stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Replace the stages; gives the run directories and configurations that reach `pretrain`."""
+    runs = {}
+    for name in ("prepare", "fit_codebook", "label", "choose_labels", "embed_files"):
+        monkeypatch.setattr(pipeline, name, lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(pipeline, "pretrain", lambda config, _, run_dir, **__: runs.update({run_dir.path.name: config}))
+    monkeypatch.setattr(pipeline, "session", nullcontext, raising=False)
+    monkeypatch.setattr(pipeline, "write_report", lambda out: out / "report.html")
+    return runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scale", "suffix", "crop_s"), [("", "", 5.0), ("demo", "-demo", 1.0)])
+def test_a_scale_reaches_every_run_and_its_directory(trained, tmp_path, scale, suffix, crop_s):
+    presets = ("music2vec-crop5s", "musichubert-k500-mfcc39")
+    report = Pipeline(audio="none", out=tmp_path, presets=presets, scale=scale).run()
+    assert report == tmp_path / "report.html"
+    assert list(trained) == [name + suffix for name in presets]
+    assert {config.scale for config in trained.values()} == {scale}
+    assert trained["music2vec-crop5s" + suffix].audio.crop_s == crop_s

@@ -70,6 +70,15 @@ def test_paper_table_puts_our_row_above_the_papers_and_the_state_of_the_art(tmp_
     assert [cell.text for cell in column(table, "average")] == ["–", "57.8", "–"]
 
 
+def test_a_run_in_another_scale_says_so_beside_the_papers_row(tmp_path):
+    write_run(tmp_path / "run", "music2vec-vanilla", [{"step": 1}], scale="demo")
+    value = score("run", "gtzan_genre", 61, np.random.default_rng(0))
+    write_json(tmp_path / "run" / "scores" / "gtzan_genre.json", value)
+    table = paper_table(scoreboard(find(tmp_path)))
+    assert table is not None
+    assert table.rows[0][0].text.endswith("(ours, scale demo)")
+
+
 def test_markdown_keeps_hostile_text_inside_its_cell():
     table = Table(header=("a|b", "n"), rows=((Cell(text="<b>*x*\n|"), Cell(text="1", is_best=True)),))
     lines = to_markdown(table).splitlines()
