@@ -323,6 +323,6 @@ def test_embedding_options_reach_the_stage(run, monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr("ray_musicssl.on_ray.embed.embed_files", lambda *a, **k: given.update(k) or tmp_path)
     run("embed", "r", "--audio", "a", "--out", "o", "--layers", "0,-1", "--frames")
-    assert given == {"layers": [0, -1], "pool": None, "clip_s": 30.0}
-    run("embed", "r", "--audio", "a", "--out", "o", "--clip-s", "5")
-    assert given == {"layers": "all", "pool": "mean", "clip_s": 5.0}
+    assert given == {"layers": [0, -1], "pool": None, "clip_s": 30.0, "max_bad_fraction": 0.05}
+    run("embed", "r", "--audio", "a", "--out", "o", "--clip-s", "5", "--max-bad-fraction", "0.5")
+    assert given == {"layers": "all", "pool": "mean", "clip_s": 5.0, "max_bad_fraction": 0.5}

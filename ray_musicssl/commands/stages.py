@@ -112,6 +112,8 @@ def pretrain(
     from ray_musicssl.config.loading import load_config
     from ray_musicssl.config.pretrain import PretrainConfig
 
+    if not preset:
+        raise ConfigError("the preset is empty; `musicssl presets` lists them")
     start = [f"init_from={init_from}"] if init_from else []
     config = load_config(PretrainConfig, preset=preset, scale=scale, overrides=[*start, *(overrides or ())])
     config.check_encoders()
@@ -138,6 +140,7 @@ def embed(
     ] = "all",
     frames: Annotated[bool, typer.Option("--frames", help="Keep every frame instead of the mean over a clip.")] = False,
     clip_s: Annotated[float, typer.Option(help="Seconds embedded as one row, at most 30.")] = 30.0,
+    max_bad_fraction: BadFraction = 0.05,
 ) -> None:
     """Embed audio files with a trained encoder, into Parquet."""
     if layers != "all" and not all(word.strip().lstrip("-").isdigit() for word in layers.split(",")):
@@ -145,20 +148,19 @@ def embed(
     numbers = "all" if layers == "all" else [int(word) for word in layers.split(",")]
     from ray_musicssl.on_ray.embed import embed_files
 
-    say_where(embed_files(run, audio, out, layers=numbers, pool=None if frames else "mean", clip_s=clip_s))
+    pool = None if frames else "mean"
+    say_where(embed_files(run, audio, out, layers=numbers, pool=pool, clip_s=clip_s, max_bad_fraction=max_bad_fraction))
 
 
 def probe(
     models: Annotated[
-        list[str], typer.Argument(help="Runs, `random:RUN`, `mfcc`, `mfcc+semitone`.", metavar="MODEL...")
+        list[str], typer.Argument(help="Runs, checkpoints, `random:RUN`, `mfcc`, `mfcc+semitone`.", metavar="MODEL...")
     ],
     data: Annotated[Path, typer.Option(help="A data set's folder, or its parent.")],
     tasks: Tasks = "all",
-    out: Annotated[Path, typer.Option(help="Scores of models that are no directory go to OUT/MODEL.")] = Path(
-        "baselines"
-    ),
+    out: Annotated[Path, typer.Option(help="Scores of models that are no run go to OUT/MODEL.")] = Path("baselines"),
     cache: Annotated[Path, typer.Option(help="Where extracted features are kept.")] = Path("features"),
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fit nothing if a file cannot be used.")] = False,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of the probe, e.g. num_seeds=5.")
     ] = None,
@@ -171,10 +173,9 @@ def probe(
     config = load_config(ProbeConfig, overrides=setting or ())
     names = choose_tasks(tasks)
     from ray_musicssl.on_ray.probe import probe as run
+    from ray_musicssl.probing.sources import scores_home
 
-    out_dirs = [
-        Path(model) if Path(model).is_dir() else out / model.replace(":", "-").replace("/", "-") for model in models
-    ]
+    out_dirs = [scores_home(model, out) for model in models]
     scores = run(models, data, names, out_dirs, config, cache_dir=cache, strict=strict)
     for score in scores:
         print(score.line())
@@ -208,7 +209,9 @@ def pipeline(
     from ray_musicssl.config.pretrain import PretrainConfig
     from ray_musicssl.tasks.listing import choose_tasks
 
-    names = [name.strip() for name in presets.split(",")]
+    names = [name.strip() for name in presets.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"--presets {presets!r} names no preset; `musicssl presets` lists them")
     for name in names:
         load_config(PretrainConfig, preset=name, scale=scale, overrides=overrides or ()).check_encoders()
     from ray_musicssl.on_ray.pipeline import Pipeline

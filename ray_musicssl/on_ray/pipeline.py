@@ -1,11 +1,12 @@
 """All stages in order, each skipped if it is done: from audio to a report.
 
 Conventions:
-    `OUT/shards`, `OUT/codebooks/<feature>-k<clusters>`, `OUT/runs/<preset>`, `OUT/baselines/<name>`, `OUT/features` (cache),
-    `OUT/report.html`, `OUT/timings.json`.
+    `OUT/shards`, `OUT/codebooks/<feature>-k<clusters>-<hash of their settings>`, `OUT/runs/<preset>`,
+    `OUT/baselines/<name>`, `OUT/features` (cache), `OUT/report.html`, `OUT/timings.json`.
     With a scale, its name follows the preset's: `OUT/runs/<preset>-<scale>`. With hidden features as targets, codebook and
     run are also named after layer and encoder (`runs/musichubert-k2000-iter2-hidden6-1a2b3c4d`): one iteration after
     another fits into the same `OUT`.
+    What the last stage needs is looked at before the first one begins.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.config.probe import ProbeConfig
+from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.embed import embed_files
 from ray_musicssl.on_ray.kmeans import fit_codebook
 from ray_musicssl.on_ray.label import label
@@ -28,8 +30,9 @@ from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.probing.hidden_targets import resolve
 from ray_musicssl.reporting.html import write_report
-from ray_musicssl.run_dir import RunDir
+from ray_musicssl.run_dir import RunDir, hash_of
 from ray_musicssl.stopwatch import Stopwatch
+from ray_musicssl.tasks.listing import check_task
 from ray_musicssl.training.label_choice import choose_labels
 
 HAND_MADE = ("mfcc", "mfcc+semitone")
@@ -72,6 +75,7 @@ class Pipeline:
             MusicsslError: from the first stage that cannot go on; a re-run starts there.
         """
         configs = self.configs  # a missing encoder stops here
+        self._check_data()
         watch = Stopwatch(self.out / "timings.json")
         with watch.stage("prepare"):
             shards = prepare(
@@ -81,26 +85,43 @@ class Pipeline:
             self._learn(configs, shards, watch)
         return write_report(self.out)
 
+    def _check_data(self) -> None:
+        """Find the data sets now: nobody should wait for all training to learn that one is missing."""
+        if self.data_dir is None:
+            return
+        for name in self.tasks:
+            try:
+                check_task(name, self.data_dir, annotations_only=True)
+            except DataError as error:
+                raise DataError(f"{name} cannot be probed: {error}; or leave it out of --tasks") from error
+
     def _learn(self, configs: Mapping[str, PretrainConfig], shards: Shards, watch: Stopwatch) -> None:
-        for config in configs.values():
-            for kmeans in config.label_configs:
-                self._make_labels(shards, kmeans, watch)
+        labels = {
+            name: [self._make_labels(shards, kmeans, watch) for kmeans in config.label_configs]
+            for name, config in configs.items()
+        }
         for (name, config), path in zip(configs.items(), self.run_dirs, strict=True):
             run_dir = RunDir(path)
             with watch.stage(f"pretrain {name}"):
-                pretrain(config, shards, run_dir, labels=choose_labels(config, shards))
+                pretrain(config, shards, run_dir, labels=choose_labels(config, shards, labels[name]))
             with watch.stage(f"embed {name}"):
-                embed_files(run_dir.path, self.embed_audio or self.audio, run_dir.path / "embeddings")
+                embed_files(
+                    run_dir.path,
+                    self.embed_audio or self.audio,
+                    run_dir.path / "embeddings",
+                    max_bad_fraction=self.max_bad_fraction,
+                )
         if self.data_dir and self.tasks:
             with watch.stage("probe"):
                 self._probe(self.run_dirs)
 
-    def _make_labels(self, shards: Shards, kmeans: KmeansConfig, watch: Stopwatch) -> None:
-        name = f"{kmeans.feature.slug}-k{kmeans.clustering.num_clusters}"
+    def _make_labels(self, shards: Shards, kmeans: KmeansConfig, watch: Stopwatch) -> Path:
+        """Codebook and labels of one target; gives the directory of the labels."""
+        name = _codebook_name(kmeans)
         with watch.stage(f"kmeans {name}"):
             codebook = fit_codebook(shards, self.out / "codebooks" / name, kmeans)
         with watch.stage(f"label {name}"):
-            label(shards, codebook)
+            return label(shards, codebook)
 
     def _probe(self, run_dirs: Sequence[Path]) -> None:
         """Probe the runs, their untrained twins and the hand-made features, all in one go."""
@@ -123,3 +144,9 @@ def _run_name(config: PretrainConfig) -> str:
     """The preset's name, its scale, and which hidden layers of which weights the targets are, if they are."""
     hidden = [feature for feature in config.target_features if isinstance(feature, HiddenConfig)]
     return "-".join([config.preset, *filter(None, [config.scale]), *(feature.slug for feature in hidden)])
+
+
+def _codebook_name(kmeans: KmeansConfig) -> str:
+    """Feature and size, and a hash of all settings: presets that differ in any other may share `OUT`."""
+    settings = hash_of([kmeans.feature.identity, kmeans.clustering.model_dump(mode="json")])
+    return f"{kmeans.feature.slug}-k{kmeans.clustering.num_clusters}-{settings[:6]}"

@@ -7,62 +7,47 @@ Conventions:
 """
 
 import logging
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import ray
 import torch
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.on_ray.extract import FeatureSet, extract
 from ray_musicssl.on_ray.session import run_tasks, session
-from ray_musicssl.probing.features import (
-    ChunkPlan,
-    FrozenFeatures,
-    Pool,
-    audio_identity,
-    extract_chunk,
-    load_chunk,
-    plan_chunks,
-    save_chunk,
-)
+from ray_musicssl.probing.features import audio_identity, load_chunk, plan_chunks
 from ray_musicssl.probing.fit import ProbeSplit, fit_probe
 from ray_musicssl.probing.results import SeedScore, TaskScore, details_of, read_score, score_path, spread, write_score
-from ray_musicssl.probing.sources import Source, describe, open_features
-from ray_musicssl.progress import progress, stderr
-from ray_musicssl.run_dir import hash_of, need_free_space, write_json
+from ray_musicssl.probing.sources import Source, describe
+from ray_musicssl.progress import progress
+from ray_musicssl.run_dir import hash_of, write_json
 from ray_musicssl.tasks.base import SPLITS, TASKS, Split, Task, TaskData
 
 logger = logging.getLogger(__name__)
 
-BYTES_PER_VALUE = 2  # float16
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Extraction:
-    """One Ray task's share of the extraction."""
-
-    spec: str
-    content_hash: str
-    pool: Pool
-    chunk: ChunkPlan
+WORKER_BYTES = 500_000_000  # of a task that fits a probe, beside its features
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     """One encoder on one task."""
 
-    source: Source
+    features: FeatureSet
     out_dir: Path
     task: str
     data: TaskData
     data_hash: str
-    pool: Pool
-    chunks: Sequence[ChunkPlan]
     config: ProbeConfig
+
+    @property
+    def source(self) -> Source:
+        return self.features.source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +78,7 @@ def probe(
         out_dirs: a directory for each of `specs`.
         config: the recipe.
         cache_dir: where features are kept.
-        strict: refuse to go on if anything in a data set cannot be used.
+        strict: refuse to go on if anything in a data set cannot be used; nothing is then fitted.
 
     Returns:
         The scores, by encoder and then by task, in the order given.
@@ -115,11 +100,15 @@ def probe(
         for name in data
     ]
     scores = {index: score for index, job in enumerate(jobs) if (score := _finished(job))}
+    for index, score in scores.items():  # what the reader left out has been told, or refused, already
+        _tell_failed(jobs[index], Counter(score.skipped) - Counter(jobs[index].data.reasons()), strict=strict)
     left = [index for index in range(len(jobs)) if index not in scores]
     if left:
         with session():
-            _extract([jobs[index] for index in left], cache_dir)
-            fitted = _fit([jobs[index] for index in left], strict=strict)
+            extract([jobs[index].features for index in left], cache_dir)
+            for index in left:
+                _tell_failed(jobs[index], jobs[index].features.failed(), strict=strict)
+            fitted = _fit([jobs[index] for index in left])
         scores |= dict(zip(left, fitted, strict=True))
     return [scores[index] for index in range(len(jobs))]
 
@@ -145,14 +134,17 @@ def _in_words(reasons: Mapping[str, int]) -> str:
 def _plan(source: Source, name: str, data: TaskData, *, out_dir: Path, config: ProbeConfig, cache_dir: Path) -> _Job:
     audio = audio_identity(data.examples)
     answers = [[example.id, example.track, example.split, example.target] for example in data.examples]
-    return _Job(
+    features = FeatureSet(
         source=source,
+        pool=None if TASKS.load(name)().kind == "beats" else "mean",
+        chunks=plan_chunks(data.examples, cache_dir / source.content_hash / f"{name}-{hash_of(audio)}"),
+    )
+    return _Job(
+        features=features,
         out_dir=out_dir,
         task=name,
         data=data,
         data_hash=hash_of([audio, answers, list(data.classes)]),
-        pool=None if TASKS.load(name)().kind == "beats" else "mean",
-        chunks=plan_chunks(data.examples, cache_dir / source.content_hash / f"{name}-{hash_of(audio)}"),
         config=config,
     )
 
@@ -173,70 +165,59 @@ def _config_hash(config: ProbeConfig) -> str:
     return hash_of(config.model_dump(mode="json"))
 
 
-def _extract(jobs: Sequence[_Job], cache_dir: Path) -> None:
-    """Make the chunks that are not there yet."""
-    wanted = {chunk.path: (job, chunk) for job in jobs for chunk in job.chunks}
-    missing = [(job, chunk) for path, (job, chunk) in wanted.items() if not path.exists()]
-    if not missing:
+def _tell_failed(job: _Job, failed: Counter[str], *, strict: bool) -> None:
+    """Warn of examples that fell away while features were extracted, or refuse to go on without them."""
+    if not failed:
         return
-    size_bytes = sum(_size_bytes(job, chunk) for job, chunk in missing)
-    stderr.print(f"extract    about {size_bytes / 1e6:.0f} MB of features in {cache_dir}", highlight=False)
-    need_free_space(cache_dir, size_bytes)
-    items = [
-        _Extraction(spec=job.source.spec, content_hash=job.source.content_hash, pool=job.pool, chunk=chunk)
-        for job, chunk in missing
-    ]
-    with progress("extract", sum(chunk.audio_s for _, chunk in wanted.values()), "s of audio") as meter:
-        meter.start_from(meter.total - sum(item.chunk.audio_s for item in items))
-        for index, _ in run_tasks(_extract_on_worker, items):
-            meter.advance(items[index].chunk.audio_s)
+    message = f"{job.task}: {_in_words(failed)} found while extracting features of {job.source.name}"
+    if strict:
+        raise DataError(f"{message}; mend the files, or go on without them by leaving out --strict")
+    logger.warning(message)
 
 
-def _size_bytes(job: _Job, chunk: ChunkPlan) -> int:
-    vectors = len(chunk.examples) if job.pool else chunk.audio_s * job.source.frame_rate
-    return round(vectors * job.source.num_layers * job.source.dim * BYTES_PER_VALUE)
-
-
-@lru_cache(maxsize=1)
-def _opened(spec: str, content_hash: str) -> FrozenFeatures:
-    """The encoder, loaded once in a worker process."""
-    features = open_features(spec)
-    if features.content_hash != content_hash:
-        raise DataError(f"{spec} has changed since this command began; let its training end, then probe again")
-    return features
-
-
-def _extract_on_worker(item: _Extraction) -> None:
-    torch.set_num_threads(1)
-    features = _opened(item.spec, item.content_hash)
-    save_chunk(item.chunk.path, extract_chunk(features, item.chunk.examples, pool=item.pool))
-
-
-def _fit(jobs: Sequence[_Job], *, strict: bool) -> list[TaskScore]:
+def _fit(jobs: Sequence[_Job]) -> list[TaskScore]:
     """Fit every seed of every job; each job's score is written when its last seed ends."""
     items = [
         _SeedItem(job=job, seed=job.config.seed + k, has_details=k == 0)
-        for job in sorted(jobs, key=lambda job: job.pool is not None)  # beats first: they take longest
+        for job in sorted(jobs, key=lambda job: job.features.pool is not None)  # beats first: they take longest
         for k in range(job.config.num_seeds)
     ]
     results: dict[int, list[SeedScore]] = {id(job): [] for job in jobs}
     scores: dict[int, TaskScore] = {}
     with progress("probe", len(items), "fits") as meter:
-        for index, result in run_tasks(_fit_on_worker, items):
-            job = items[index].job
+        for item, result in _run_by_size(items):
+            job = item.job
             results[id(job)].append(result)
             meter.advance(note=f"{job.source.name} {job.task}")
             if len(results[id(job)]) == job.config.num_seeds:
-                scores[id(job)] = _score(job, results[id(job)], strict=strict)
+                scores[id(job)] = _score(job, results[id(job)])
                 write_score(job.out_dir, scores[id(job)])
     return [scores[id(job)] for job in jobs]
+
+
+def _run_by_size(items: Sequence[_SeedItem]) -> Iterator[tuple[_SeedItem, SeedScore]]:
+    """Fit items as Ray tasks, those together that need equally many CPUs."""
+    groups: dict[int, list[_SeedItem]] = {}
+    for item in items:
+        groups.setdefault(_num_cpus(item.job.features.size_bytes), []).append(item)
+    for num_cpus, group in sorted(groups.items()):
+        for index, result in run_tasks(_fit_on_worker, group, num_cpus=num_cpus):
+            yield group[index], result
+
+
+def _num_cpus(size_bytes: int) -> int:
+    """As many CPUs as have the memory for a task with these features; all of the smallest node's if none has enough."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    node = min(nodes, key=lambda resources: resources["memory"])
+    needed = math.ceil((size_bytes + WORKER_BYTES) / (node["memory"] / node["CPU"]))
+    return max(1, min(needed, int(node["CPU"])))
 
 
 def _fit_on_worker(item: _SeedItem) -> SeedScore:
     torch.set_num_threads(1)
     job = item.job
     task: Task = TASKS.load(job.task)()
-    chunks = [load_chunk(chunk.path) for chunk in job.chunks]
+    chunks = [load_chunk(chunk.path) for chunk in job.features.chunks]
     features = {name: tensor for chunk in chunks for name, tensor in chunk.features.items()}
     failed = {name: fault for chunk in chunks for name, fault in chunk.failed.items()}
     data = replace(job.data, examples=[example for example in job.data.examples if example.id in features])
@@ -245,7 +226,7 @@ def _fit_on_worker(item: _SeedItem) -> SeedScore:
         examples = data.split(split)
         tensors = [features[example.id] for example in examples]
         splits[split] = ProbeSplit(
-            examples=examples, features=torch.stack(tensors) if job.pool and tensors else tensors
+            examples=examples, features=torch.stack(tensors) if job.features.pool and tensors else tensors
         )
     fit = fit_probe(
         task,
@@ -266,15 +247,9 @@ def _fit_on_worker(item: _SeedItem) -> SeedScore:
     )
 
 
-def _score(job: _Job, results: Sequence[SeedScore], *, strict: bool) -> TaskScore:
+def _score(job: _Job, results: Sequence[SeedScore]) -> TaskScore:
     """Bring the seeds of a job together; they may have come in any order."""
     runs = sorted(results, key=lambda result: result.seed)
-    failed = Counter(runs[0].failed.values())
-    if failed:
-        message = f"{job.task}: {_in_words(failed)} found while extracting features of {job.source.name}"
-        if strict:
-            raise DataError(f"{message}; mend the files, or go on without them by leaving out --strict")
-        logger.warning(message)
     return TaskScore(
         task=job.task,
         dataset=TASKS.load(job.task)().dataset,
@@ -286,7 +261,7 @@ def _score(job: _Job, results: Sequence[SeedScore], *, strict: bool) -> TaskScor
         valid=spread([run.valid for run in runs]),
         used=runs[0].used,
         expected=job.data.expected,
-        skipped=dict(Counter(job.data.reasons()) + failed),
+        skipped=dict(Counter(job.data.reasons()) + Counter(runs[0].failed.values())),
         layer_weights=np.mean([run.layer_weights for run in runs], axis=0).tolist(),
         layers=job.source.num_layers,
         notes=list(job.data.notes),

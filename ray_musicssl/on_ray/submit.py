@@ -8,20 +8,16 @@ Conventions:
 
 import asyncio
 import ipaddress
-import logging
 import os
 import shlex
 import sys
 import tempfile
 import time
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
+import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
@@ -34,58 +30,21 @@ from ray_musicssl.errors import (
     ResumeRefusedError,
     StoppedError,
 )
+from ray_musicssl.on_ray.upload import Upload, planned_upload, write_archive
 from ray_musicssl.progress import stderr
 from ray_musicssl.registry import nearest
 
-logger = logging.getLogger(__name__)
-
-MAX_UPLOAD_BYTES = 100_000_000
 POLL_S = 1.0
-LISTED_FILES = 8  # the largest ones; the rest is counted
-
-SECRET_NAMES = (
-    *(".env", ".env.*", ".netrc", ".ssh", ".aws", ".ray", ".kube", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks"),
-    *("id_rsa*", "id_ecdsa*", "id_ed25519*", "credentials", "credentials.*", "secrets.*"),
-    *("token", "*_token", "auth_token*", "*.token"),
-)
-DATA_NAMES = (
-    *("demo-run", "shards", "*.parquet", "*.safetensors", "*.pt", "*.ckpt", "*.zip", "*.tar", "*.tar.gz", "*.tgz"),
-    *("*.wav", "*.mp3", "*.flac", "*.ogg", "*.opus", "*.m4a", "*.aif", "*.aiff", "*.aac", "*.wma"),
-)
-MACHINE_NAMES = (
-    *(".git", ".venv", "venv", "__pycache__", "*.pyc", "*.egg-info", "build", "dist"),
-    *(".pytest_cache", ".ruff_cache", ".hypothesis"),
-)
-EXCLUDED_NAMES = SECRET_NAMES + DATA_NAMES + MACHINE_NAMES
-
+MOST_MISSES = 600  # polls in a row without an answer, ten minutes or more, before following is given up
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 # Ray reads these first and would then send job and token elsewhere than the caller says.
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+# What Ray's client raises when the server is out of reach or answers with an error; OSError covers that of requests.
+_NO_ANSWER = (OSError, RuntimeError, aiohttp.ClientError, AuthenticationError)
 _ERRORS: dict[int, type[MusicsslError]] = {
     error.exit_code: error
     for error in (ConfigError, DataError, ResumeRefusedError, DivergedError, EnvironmentFaultError, StoppedError)
 }
-
-
-@dataclass(frozen=True)
-class Upload:
-    """The files of a working directory that a job gets."""
-
-    root: Path
-    sizes_bytes: dict[str, int]  # by path relative to `root`, sorted
-
-    @property
-    def total_bytes(self) -> int:
-        """Their size before compression."""
-        return sum(self.sizes_bytes.values())
-
-    def summary(self) -> str:
-        """Count, total and the largest files, as a few lines."""
-        largest = sorted(self.sizes_bytes, key=lambda name: (-self.sizes_bytes[name], name))[:LISTED_FILES]
-        rows = [f"  {self.sizes_bytes[name] / 1e3:9.1f} kB  {name}" for name in largest]
-        rest = len(self.sizes_bytes) - len(largest)
-        head = f"{len(self.sizes_bytes)} files, {self.total_bytes / 1e6:.2f} MB, from {self.root}; the largest:"
-        return "\n".join([head, *rows, *([f"  and {rest} smaller ones"] if rest else [])])
 
 
 def submit(
@@ -112,6 +71,7 @@ def submit(
         ConfigError: if the stage has no job script, the address is not allowed, or too much would be sent.
         EnvironmentFaultError: if the job server cannot be reached, refuses the token or refuses the job.
         MusicsslError: with `follow`, if the job ended badly: the error of the job's own exit code.
+        StoppedError: with `follow`, on Ctrl-C: the job goes on, and the message says how to follow it again.
     """
     check_address(address, insecure=insecure)
     upload = planned_upload(working_dir)
@@ -174,62 +134,6 @@ def _is_loopback(host: str) -> bool:
         return host.lower() in _LOOPBACK_NAMES
 
 
-def planned_upload(working_dir: Path) -> Upload:
-    """The files that a job would get: all but secrets, data, caches and what `.gitignore` and `.rayignore` name.
-
-    Links that lead out of the directory, and linked directories, are left out.
-
-    Raises:
-        ConfigError: if that is more than 100 MB or the directory does not exist.
-    """
-    root = working_dir.resolve()
-    if not root.is_dir():
-        raise ConfigError(
-            f'working directory "{working_dir}" is no directory; give a checkout with ray_musicssl/ and jobs/'
-        )
-    upload = Upload(root, {str(path.relative_to(root)): path.stat().st_size for path in _sent_files(root)})
-    if upload.total_bytes > MAX_UPLOAD_BYTES:
-        raise ConfigError(
-            f"a job may take {MAX_UPLOAD_BYTES / 1e6:.0f} MB along, not this:\n{upload.summary()}\n"
-            f"name what it does not need in {root / '.rayignore'}"
-        )
-    return upload
-
-
-def _sent_files(root: Path) -> list[Path]:
-    return sorted(_walk(root, root, []))
-
-
-def _walk(directory: Path, root: Path, ignores: list[Callable[[Path], bool]]) -> Iterator[Path]:
-    ignores = [*ignores, *get_excludes_from_ignore_files(directory, include_gitignore=True, logger=logger)]
-    for path in directory.iterdir():
-        if is_excluded(path.name) or any(ignored(path) for ignored in ignores):
-            continue
-        if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
-            continue
-        if path.is_dir():
-            yield from _walk(path, root, ignores)
-        elif path.is_file():
-            yield path
-
-
-def is_excluded(name: str) -> bool:
-    """Whether a file or directory of this name never leaves the machine; upper and lower case are the same."""
-    return any(fnmatchcase(name.lower(), pattern) for pattern in EXCLUDED_NAMES)
-
-
-def write_archive(upload: Upload, path: Path) -> Path:
-    """Write the files as a zip whose bytes depend on their names, modes and contents alone, and give its path."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in upload.sizes_bytes:
-            source = upload.root / name
-            entry = zipfile.ZipInfo(name)  # its date is 1980, whatever the file's
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (source.stat().st_mode & 0o755) << 16
-            archive.writestr(entry, source.read_bytes())
-    return path
-
-
 def _entrypoint(stage_argv: Sequence[str], upload: Upload) -> str:
     """The job's shell command; every word is quoted."""
     stages = [Path(name).stem for name in upload.sizes_bytes if Path(name).match("jobs/*.py") and name.count("/") == 1]
@@ -258,14 +162,41 @@ def _client(address: str) -> JobSubmissionClient:
 def _follow(client: JobSubmissionClient, job: str) -> None:
     """Write the job's log until it ends; raise the error of its exit code if it ended badly."""
     try:
-        asyncio.run(_tail(client, job))
-    except RuntimeError as error:  # the connection broke, not the job
-        _say(f"the log of {job} broke off ({error}); waiting for its end")
-    while not (info := client.get_job_info(job)).status.is_terminal():
-        time.sleep(POLL_S)
-    ended = job_error(job, info)
+        try:
+            asyncio.run(_tail(client, job))
+        except _NO_ANSWER as error:  # the connection broke, not the job
+            _say(f"the log of {job} broke off ({_gist(error)}); waiting for its end. {_goes_on(job)}")
+        ended = job_error(job, _wait(client, job))
+    except KeyboardInterrupt:
+        raise StoppedError(f"no longer following. {_goes_on(job)}, stop: ray job stop {job}") from None
     if ended is not None:
         raise ended
+
+
+def _wait(client: JobSubmissionClient, job: str) -> JobDetails:
+    """What the server says of the job once it has ended; a server out of reach for a while is asked again."""
+    misses = 0
+    while True:
+        try:
+            info = client.get_job_info(job)
+        except _NO_ANSWER as error:
+            misses += 1
+            if misses == 1:
+                _say(f"the job server does not answer ({_gist(error)}); asking again. {_goes_on(job)}")
+            if misses == MOST_MISSES:
+                raise EnvironmentFaultError(
+                    f"the job server has not answered for {misses} polls ({_gist(error)}); open the tunnel to it "
+                    f"again. {_goes_on(job)}"
+                ) from error
+        else:
+            if info.status.is_terminal():
+                return info
+            misses = 0
+        time.sleep(POLL_S)
+
+
+def _goes_on(job: str) -> str:
+    return f"Job {job} goes on; follow: ray job logs --follow {job}"
 
 
 async def _tail(client: JobSubmissionClient, job: str) -> None:

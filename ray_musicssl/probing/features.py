@@ -5,7 +5,8 @@ Conventions:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.run_dir import replacing
 from ray_musicssl.tasks.base import Example
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, Fault
@@ -27,6 +28,7 @@ Pool = Literal["mean"] | None
 
 CHUNK_AUDIO_S = 120.0  # half a second to half a minute of work, by the encoder's size
 CHUNK_EXAMPLES = 128
+_SYSTEM_ERROR = 2  # libsndfile's code for a file that the system did not open or read, whatever is in it
 
 
 @runtime_checkable
@@ -105,25 +107,38 @@ def read_stretch(example: Example) -> Stretch:
 
     Raises:
         soundfile.LibsndfileError: if it cannot be decoded.
+        EnvironmentFaultError: if the system cannot read it, which says nothing about what is in it.
     """
-    with soundfile.SoundFile(example.path) as file:
-        rate = file.samplerate
-        if example.offset_s:
-            file.seek(round(example.offset_s * rate))
-        count = -1 if example.duration_s is None else round(example.duration_s * rate)
-        samples = file.read(count, dtype="float32", always_2d=True)
+    try:
+        with soundfile.SoundFile(example.path) as file:
+            rate = file.samplerate
+            if example.offset_s:
+                file.seek(round(example.offset_s * rate))
+            count = -1 if example.duration_s is None else round(example.duration_s * rate)
+            samples = file.read(count, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        if isinstance(error, soundfile.LibsndfileError) and error.code != _SYSTEM_ERROR:
+            raise
+        raise EnvironmentFaultError(
+            f"{example.path} cannot be read now ({error}), but could be when this command began; check its disk, network "
+            f"and permissions, then run the same command again"
+        ) from error
     return Stretch(waveform=np.ascontiguousarray(samples.T), sample_rate=rate)
 
 
 def extract_chunk(features: FrozenFeatures, examples: Sequence[Example], *, pool: Pool) -> FeatureChunk:
-    """The features of `examples`; audio that cannot be used is noted, and the rest goes on."""
+    """The features of `examples`; audio that cannot be used is noted, and the rest goes on.
+
+    Raises:
+        EnvironmentFaultError: if a file cannot be read: that may pass, and what is noted here is kept for good.
+    """
     found: dict[str, Tensor] = {}
     failed: dict[str, Fault] = {}
     for example in examples:
         try:
             stretch = read_stretch(example)
-        except (soundfile.LibsndfileError, OSError):
-            failed[example.id] = "undecodable" if example.path.exists() else "missing"
+        except soundfile.LibsndfileError:
+            failed[example.id] = "undecodable"
             continue
         if not np.isfinite(stretch.waveform).all():
             failed[example.id] = "undecodable"
@@ -150,10 +165,26 @@ def load_chunk(path: Path) -> FeatureChunk:
     Raises:
         DataError: if the file is missing or damaged.
     """
+    with _opened(path) as file:
+        about = json.loads(file.metadata()["about"])
+        found = {item: file.get_tensor(str(index)) for index, item in enumerate(about["ids"])}
+    return FeatureChunk(features=found, failed=about["failed"])
+
+
+def load_failed(path: Path) -> dict[str, Fault]:
+    """Read only what a chunk says of audio that could not be used.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return json.loads(file.metadata()["about"])["failed"]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["about"])
-            found = {item: file.get_tensor(str(index)) for index, item in enumerate(about["ids"])}
-        return FeatureChunk(features=found, failed=about["failed"])
+            yield file
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"features in {path} cannot be read ({error!r}); remove the file and probe again") from error

@@ -1,4 +1,9 @@
-"""What can be probed, by what a user types: a trained encoder, an untrained one, or features made by hand."""
+"""What can be probed, by what a user types: a trained encoder, an untrained one, or features made by hand.
+
+Conventions:
+    A baseline's name is that baseline, whatever folder there is of the same name.
+    `RUN/scores` holds scores of the run's newest checkpoint alone; one of its checkpoints is scored elsewhere.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +11,7 @@ from pathlib import Path
 from ray_musicssl.errors import ConfigError
 from ray_musicssl.probing.features import FrozenFeatures
 from ray_musicssl.registry import Registry
+from ray_musicssl.run_dir import RunDir
 
 BASELINES = Registry(
     "baseline",
@@ -47,6 +53,15 @@ def open_features(spec: str) -> FrozenFeatures:
     if spec.startswith(UNTRAINED_PREFIX):
         return _ENCODERS.load("untrained")(path, seed=UNTRAINED_SEED)
     return _ENCODERS.load("trained")(path)
+
+
+def scores_home(spec: str, out: Path) -> Path:
+    """The directory whose `scores/` are those of what `spec` names: a run's own, else a folder under `out`."""
+    if spec not in list(BASELINES) and RunDir(Path(spec)).checkpoints_dir.is_dir():
+        return Path(spec)
+    return out / spec.replace(":", "-").replace("/", "-").strip(
+        "-."
+    )  # no leading dot: reports pass over hidden folders
 
 
 @dataclass(frozen=True, kw_only=True)

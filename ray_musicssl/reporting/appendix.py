@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ray_musicssl.reporting.found import CodebookFacts, Ledger, Run, Score
+from ray_musicssl.reporting.codebook_facts import CodebookFacts
+from ray_musicssl.reporting.found import Ledger, Run, Score
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Scoreboard
 from ray_musicssl.reporting.tables import NOTHING, Cell, Table

@@ -6,10 +6,11 @@ Conventions:
 """
 
 import json
+import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ from ray_musicssl.config.loading import read_run_config
 from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
+from ray_musicssl.reporting.codebook_facts import CodebookFacts, read_codebook
+from ray_musicssl.reporting.json_object import read_object
 from ray_musicssl.reporting.paper import PRESET_ROWS
 from ray_musicssl.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
 
 _NOT_ENTERED = {"checkpoints", "tb", "labels", "datasets", "pool", "__pycache__"}
 
@@ -53,6 +58,7 @@ class Run:
     config: PretrainConfig | None
     log: list[dict[str, Any]]  # one object a step, ascending
     versions: Mapping[str, str]
+    weights_sha256: str  # of its newest checkpoint; empty if there is none
 
     def series(self, scalar: str) -> Series:
         """A logged scalar; steps without a finite value are left out."""
@@ -89,20 +95,6 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodebookFacts:
-    """What `codebook.json` says about a codebook."""
-
-    path: Path
-    feature: str
-    num_clusters: int
-    num_frames: int
-    inertia: tuple[float, ...]  # sum of squared distances after each iteration
-    usage: tuple[int, ...]  # frames of each cluster
-    entropy_nats: float
-    num_dead: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Ledger:
     """What became of the input files of one set of shards."""
 
@@ -134,15 +126,15 @@ def find(root: Path) -> Found:
         raise DataError(f"{root} is not a directory; give the one that `musicssl demo` or a run wrote")
     directories = list(_directories(root))
     runs = tuple(sorted((run for d in directories if (run := _read_run(d))), key=_paper_order))
+    scores = [_read_score(p) for d in directories if d.name == "scores" for p in sorted(d.glob("*.json"))]
     found = Found(
         root=root,
         runs=_with_unique_names(runs, root),
-        scores=_newest(_read_score(p) for d in directories if d.name == "scores" for p in sorted(d.glob("*.json"))),
-        codebooks=tuple(_read_codebook(d / "codebook.json") for d in directories if (d / "codebook.json").exists()),
+        scores=_newest(_without_stale(scores, runs)),
+        codebooks=tuple(read_codebook(d / "codebook.json") for d in directories if (d / "codebook.json").exists()),
         ledgers=tuple(ledger for directory in directories if (ledger := _read_ledger(directory))),
         timings=_read_timings(root / "timings.json") if (root / "timings.json").exists() else {},
-        is_synthetic=any((d / f"done-{stage}.json").exists() for d in directories for stage in ("demo-data", "demo"))
-        or any(run.config is not None and run.config.preset.endswith("-demo") for run in runs),
+        is_synthetic=any((directory / "done-demo-data.json").exists() for directory in directories),
     )
     if not (found.runs or found.scores or found.codebooks or found.ledgers):
         raise DataError(
@@ -158,18 +150,8 @@ def _directories(root: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); remove it and run its stage again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path} holds a {type(value).__name__} instead of an object; run its stage again")
-    return value
-
-
 def _read_timings(path: Path) -> dict[str, Any]:
-    timings = _read_object(path)
+    timings = read_object(path)
     for stage in timings.get("stages", ()):
         if not isinstance(stage, dict) or "stage" not in stage or not isinstance(stage.get("seconds"), int | float):
             raise DataError(f"{path}: {stage!r} is not a stage with its seconds; remove the file")
@@ -187,8 +169,14 @@ def _read_run(directory: Path) -> Run | None:
         name=directory.resolve().name,
         config=read_run_config(directory) if has_config else None,
         log=_read_log(run_dir.metrics_path) if run_dir.metrics_path.exists() else [],
-        versions=_read_object(marker).get("versions", {}) if marker.exists() else {},
+        versions=read_object(marker).get("versions", {}) if marker.exists() else {},
+        weights_sha256=_newest_weights(run_dir.checkpoints_dir),
     )
+
+
+def _newest_weights(checkpoints_dir: Path) -> str:
+    manifests = sorted(checkpoints_dir.glob("step-*/manifest.json"))
+    return read_object(manifests[-1])["model.safetensors"]["sha256"] if manifests else ""
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
@@ -209,7 +197,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_score(path: Path) -> Score:
-    raw = _read_object(path)
+    raw = read_object(path)
     try:
         metrics = {
             name: MetricScore(mean=float(m["mean"]), sd=float(m["sd"]), values=tuple(float(v) for v in m["values"]))
@@ -237,40 +225,31 @@ def _read_score(path: Path) -> Score:
         ) from error
 
 
-def _newest(scores: Iterator[Score]) -> tuple[Score, ...]:
+def _newest(scores: Sequence[Score]) -> tuple[Score, ...]:
     """One score an encoder and task; of copies, the one whose path sorts last."""
     kept = {(score.model, score.encoder_hash, score.task): score for score in scores}
     return tuple(kept.values())
 
 
-def _read_codebook(path: Path) -> CodebookFacts:
-    raw = _read_object(path)
-    try:
-        usage = tuple(int(count) for count in raw.get("usage", ()))
-        dead = raw.get("dead_clusters", sum(count == 0 for count in usage))
-        return CodebookFacts(
-            path=path.parent,
-            feature=str(raw["feature"]["name"]),
-            num_clusters=int(raw["num_clusters"]),
-            num_frames=int(raw.get("num_frames", sum(usage))),
-            inertia=tuple(float(value) for value in raw.get("inertia", ())),
-            usage=usage,
-            entropy_nats=float(raw.get("entropy_nats", _entropy(usage))),
-            num_dead=len(dead) if isinstance(dead, list) else int(dead),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a codebook ({error!r}); run `musicssl kmeans` again") from error
-
-
-def _entropy(usage: tuple[int, ...]) -> float:
-    total = sum(usage)
-    return -sum(count / total * math.log(count / total) for count in usage if count)
+def _without_stale(scores: Sequence[Score], runs: Sequence[Run]) -> list[Score]:
+    """The scores, but for those that a run got before it was trained on; a warning names them."""
+    weights = {run.path: run.weights_sha256 for run in runs}
+    kept = []
+    for score in scores:
+        owner = score.path.parent.parent
+        is_own = score.model == owner.resolve().name and bool(score.encoder_hash)
+        # A score knows the weights by the first digits of their hash.
+        if is_own and weights.get(owner) and not weights[owner].startswith(score.encoder_hash):
+            logger.warning("%s is of an earlier checkpoint and is left out; probe %s again", score.path, owner)
+        else:
+            kept.append(score)
+    return kept
 
 
 def _read_ledger(directory: Path) -> Ledger | None:
     marker, table = directory / "done-prepare.json", directory / "ledger.parquet"
-    if not marker.exists() and not table.exists():
-        return None
+    if not marker.exists() and not (table.exists() and (directory / "manifest.parquet").exists()):
+        return None  # `embed` keeps a ledger too, of the same files
     counts: Counter[tuple[str, str]] = Counter()
     if table.exists():
         try:
@@ -278,7 +257,7 @@ def _read_ledger(directory: Path) -> Ledger | None:
         except (OSError, KeyError, pa.ArrowException) as error:
             raise DataError(f"{table} cannot be read ({error}); run `musicssl prepare` again") from error
         counts.update((str(row["status"]), str(row["reason"] or "")) for row in rows)
-    return Ledger(path=directory, facts=_read_object(marker) if marker.exists() else {}, counts=counts)
+    return Ledger(path=directory, facts=read_object(marker) if marker.exists() else {}, counts=counts)
 
 
 def _paper_order(run: Run) -> tuple[bool, int, str, Path]:

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from ray_musicssl.reporting.found import CodebookFacts, Run, Series
+from ray_musicssl.reporting.codebook_facts import CodebookFacts
+from ray_musicssl.reporting.found import Run, Series
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Model, Scoreboard
 from ray_musicssl.reporting.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, panels, shortened, styled, to_svg

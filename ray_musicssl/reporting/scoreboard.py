@@ -76,11 +76,11 @@ class Scoreboard:
     models: tuple[Model, ...]  # trained, their twins in the same order, hand-made baselines
     tasks: tuple[str, ...]
 
-    def best(self, task: str) -> frozenset[str]:
-        """Labels of the models whose headline is the highest as printed (one decimal)."""
-        scores = [(model.label, model.headline(task)) for model in self.models]
-        means = {label: round(100 * s.mean, 1) for label, s in scores if s and math.isfinite(s.mean)}
-        return frozenset(label for label, mean in means.items() if mean == max(means.values()))
+    def best(self, task: str) -> tuple[Model, ...]:
+        """The models whose headline is the highest as printed (one decimal)."""
+        scores = [(model, model.headline(task)) for model in self.models]
+        means = [(model, round(100 * s.mean, 1)) for model, s in scores if s and math.isfinite(s.mean)]
+        return tuple(model for model, mean in means if mean == max(other for _, other in means))
 
     def of_kind(self, kind: Kind) -> list[Model]:
         """The models of one kind, in order."""
@@ -101,8 +101,8 @@ def scoreboard(found: Found) -> Scoreboard:
     groups: dict[tuple[str, str], dict[str, Score]] = {}
     for score in found.scores:
         groups.setdefault((score.model, score.encoder_hash), {})[score.task] = score
-    shared = Counter(name for name, _ in groups)
-    models = [_model(name, scores, found, needs_place=shared[name] > 1) for (name, _), scores in sorted(groups.items())]
+    labels = _labels(groups, found.root)
+    models = [_model(labels[key], key[0], scores, found) for key, scores in sorted(groups.items())]
     order = {run.path: k for k, run in enumerate(found.runs)}
     models.sort(key=lambda model: order.get(model.run.path, len(order)) if model.run else len(order))
     trained = [model for model in models if model.kind == "trained"]
@@ -114,13 +114,29 @@ def scoreboard(found: Found) -> Scoreboard:
     return Scoreboard(models=(*trained, *untrained, *baselines), tasks=tuple(tasks))
 
 
-def _model(name: str, scores: dict[str, Score], found: Found, *, needs_place: bool) -> Model:
-    some_path = next(iter(scores.values())).path
-    place = some_path.parent.parent.relative_to(found.root)
+def _labels(groups: Mapping[tuple[str, str], Mapping[str, Score]], root: Path) -> dict[tuple[str, str], str]:
+    """A label for every (model, weights): the name; where that is shared, its place too; then the weights as well."""
+    places = {key: _place(scores, root) for key, scores in groups.items()}
+    times = Counter(name for name, _ in groups)
+    times_there = Counter((name, places[name, weights]) for name, weights in groups)
+    labels = {}
+    for name, weights in groups:
+        place = places[name, weights]
+        words = [str(place)] if times[name] > 1 else []
+        words += [f"weights {weights[:8]}"] if times_there[name, place] > 1 else []
+        labels[name, weights] = f"{name} ({', '.join(words)})" if words else name
+    return labels
+
+
+def _place(scores: Mapping[str, Score], root: Path) -> Path:
+    return next(iter(scores.values())).path.parent.parent.relative_to(root)
+
+
+def _model(label: str, name: str, scores: dict[str, Score], found: Found) -> Model:
     return Model(
-        label=f"{name} ({place})" if needs_place else name,
+        label=label,
         kind="untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained",
-        run=_run_of(name, some_path, found.runs),
+        run=_run_of(name, next(iter(scores.values())).path, found.runs),
         scores=scores,
     )
 

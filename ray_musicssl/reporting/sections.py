@@ -9,7 +9,8 @@ from typing import Any, Literal
 from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting import appendix, plots, sentences, tables
-from ray_musicssl.reporting.found import CodebookFacts, Found, Run
+from ray_musicssl.reporting.codebook_facts import CodebookFacts
+from ray_musicssl.reporting.found import Found, Run
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Scoreboard
 from ray_musicssl.reporting.tables import Table

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.reporting.appendix import entropy_bits, max_bits
-from ray_musicssl.reporting.found import CodebookFacts, Found, Ledger, Run
+from ray_musicssl.reporting.codebook_facts import CodebookFacts
+from ray_musicssl.reporting.found import Found, Ledger, Run
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import ModelGains, Scoreboard, Verdict
 from ray_musicssl.reporting.tables import signed
@@ -94,12 +95,13 @@ def _balance(board: Scoreboard) -> list[str]:
     kinds = {"trained": "a pre-trained encoder", "untrained": "an untrained one", "baseline": "a hand-made baseline"}
     present = [kind for kind in kinds if any(model.kind == kind for model in board.models)]
     if len(present) > 1:
-        wins = {kind: [] for kind in present}
+        wins: dict[str, list[str]] = {kinds[kind]: [] for kind in present}
         for task in board.tasks:
-            kind = next((model.kind for model in board.models if model.label in board.best(task)), None)
-            if kind:
-                wins[kind].append(task_title(task).lower())
-        won = [f"{kinds[kind]} for {listed(tasks)}" for kind, tasks in wins.items() if tasks]
+            best = {model.kind for model in board.best(task)}
+            if best:
+                winners = " tied with ".join(kinds[kind] for kind in present if kind in best)
+                wins.setdefault(winners, []).append(task_title(task).lower())
+        won = [f"{winners} for {listed(tasks)}" for winners, tasks in wins.items() if tasks]
         sentences.extend([f"the best score belongs to {listed(won)}."] if won else [])
     return sentences
 

@@ -82,7 +82,9 @@ def probe_table(board: Scoreboard) -> Table:
         cells = [Cell(text=model.label, mark=model.kind)]
         for task in board.tasks:
             score = model.headline(task)
-            cells.append(Cell(text=score_text(score) if score else NOTHING, is_best=model.label in best[task]))
+            cells.append(
+                Cell(text=score_text(score) if score else NOTHING, is_best=any(model is m for m in best[task]))
+            )
         rows.append((*cells, Cell(text=_mean_text(model, board.tasks))))
     return Table(
         header=("model", *(f"{task_title(t)}\n{metric_title(metrics[t])}" for t in board.tasks), "mean\nof the row"),

@@ -4,6 +4,7 @@ Conventions:
     `data_dir` is the data set's own folder or its parent; a data set may add one folder of its own.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,16 @@ def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
     level = [data_dir]
     yield from level
     for _ in range(depth):
-        level = [
-            child for folder in level for child in sorted(folder.iterdir()) if child.is_dir() and child.name[0] != "."
-        ]
+        level = [child for folder in level for child in _folders_in(folder)]
         yield from level
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder; none if it cannot be listed, as `lost+found` at the root of a disk cannot."""
+    try:
+        return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+    except PermissionError:
+        return []
 
 
 def find_all(data_dir: Path, *patterns: str) -> list[Path]:
@@ -37,10 +44,12 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
     Nearest first; at the same depth in the order of `patterns`, then by name.
 
     Raises:
-        DataError: if `data_dir` is not a folder.
+        DataError: if `data_dir` is not a folder, or may not be listed.
     """
     if not data_dir.is_dir():
         raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
+    if not os.access(data_dir, os.R_OK | os.X_OK):
+        raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
     found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
     return list(dict.fromkeys(found))
 

@@ -169,8 +169,10 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 
 def run_name(checkpoint: Checkpoint) -> str:
-    """What reports call a checkpoint's run: the name of its directory."""
-    return checkpoint.path.resolve().parent.parent.name
+    """What reports call a checkpoint's encoder: the name of its run's directory; outside a run, that of its own."""
+    path = checkpoint.path.resolve()
+    run_dir = RunDir(path.parent.parent)
+    return run_dir.path.name if path.parent == run_dir.checkpoints_dir else path.name
 
 
 def _trained(model: PretrainModel) -> list[tuple[str, torch.nn.Parameter]]:

@@ -1,17 +1,28 @@
 """The whole probe stage on a few files, with hand-made features."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import soundfile
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.on_ray import extract
+from ray_musicssl.on_ray import probe as stage
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.probing.results import read_score
 
 GENRES = {"blues": 220.0, "rock": 3000.0}
 COUNTS = {"train": 4, "valid": 2, "test": 2}
 CONFIG = ProbeConfig(hidden_dim=16, lr=1e-2, max_epochs=8, beat_max_epochs=1, num_seeds=2)
+
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 8.0, "memory": 64e9}},
+    {"Alive": True, "Resources": {"CPU": 4.0, "memory": 16e9}},
+    {"Alive": True, "Resources": {"memory": 1e9}},  # a head that runs no tasks
+    {"Alive": False, "Resources": {"CPU": 1.0, "memory": 1e9}},
+]
 
 
 @pytest.fixture
@@ -89,6 +100,75 @@ def test_probe_scores_every_encoder_on_every_task_and_repeats_nothing(gtzan_dir,
 def test_strict_refuses_what_cannot_be_used_before_anything_starts(gtzan_dir, tmp_path):
     with pytest.raises(DataError, match="1 undecodable"):
         probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path], CONFIG, cache_dir=tmp_path / "cache", strict=True)
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """Tasks run here, one after another; gives the name and the CPUs of those that ran."""
+    ran = []
+
+    def in_process(function, items, *, num_cpus=1):
+        for index, item in enumerate(items):
+            ran.append((function.__name__, num_cpus))
+            yield index, function(item)
+
+    for module in (stage, extract):
+        monkeypatch.setattr(module, "run_tasks", in_process)
+    monkeypatch.setattr(stage, "session", nullcontext)
+    monkeypatch.setattr(stage.ray, "nodes", lambda: NODES)
+    return ran
+
+
+@pytest.fixture
+def hidden_fault_dir(gtzan_dir):
+    """Every header is good, but one training track is not a number."""
+    last_path = max((gtzan_dir / "genres").rglob("rock.*.wav"))
+    soundfile.write(last_path, np.random.default_rng(0).uniform(-0.1, 0.1, 24_000), 8000)
+    path = min((gtzan_dir / "genres").rglob("blues.*.wav"))
+    soundfile.write(path, np.full(24_000, np.nan), 8000, subtype="FLOAT")
+    return gtzan_dir
+
+
+def test_strict_refuses_what_extraction_finds_before_anything_is_fitted(
+    hidden_fault_dir, tmp_path, without_ray, caplog
+):
+    def run(out, *, strict):
+        return probe(
+            ["mfcc"], hidden_fault_dir, ["gtzan_genre"], [out], CONFIG, cache_dir=tmp_path / "c", strict=strict
+        )
+
+    with pytest.raises(DataError, match="gtzan_genre: 1 undecodable found while extracting features of mfcc; mend"):
+        run(tmp_path / "out", strict=True)
+    assert {name for name, _ in without_ray} == {"_extract_on_worker"}
+    (score,) = run(tmp_path / "out", strict=False)
+    assert score.skipped == {"undecodable": 1}
+    assert caplog.text.count("1 undecodable found while extracting") == 1
+
+    # A score that was made without --strict does not pass for one made with it.
+    with pytest.raises(DataError, match="1 undecodable found while extracting"):
+        run(tmp_path / "out", strict=True)
+    assert run(tmp_path / "out", strict=False) == [score]
+
+
+@pytest.mark.parametrize(
+    ("size_gb", "num_cpus"), [(0.0, 1), (3.4, 1), (3.6, 2), (7.4, 2), (15.4, 4), (15.6, 4), (100.0, 4)]
+)
+def test_a_fit_takes_the_cpus_whose_memory_its_features_need(monkeypatch, size_gb, num_cpus):
+    """On the node with the least memory a CPU comes with 4 GB, and a task takes half a GB beside its features."""
+    monkeypatch.setattr(stage.ray, "nodes", lambda: NODES)
+    assert stage._num_cpus(round(size_gb * 1e9)) == num_cpus
+
+
+def test_fits_of_large_features_leave_room_and_others_do_not_wait_for_it(gtzan_dir, tmp_path, without_ray, monkeypatch):
+    monkeypatch.setattr(stage, "WORKER_BYTES", 0)
+    monkeypatch.setattr(stage.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4, "memory": 20_000}}])
+    tasks = ["gtzan_genre", "gtzan_rhythm"]  # 16 tracks of 78 means and spreads, 2 bytes each: 2496 bytes; 150 times 39
+    scores = probe(["mfcc"], gtzan_dir, tasks, [tmp_path], CONFIG, cache_dir=tmp_path / "c")
+    assert [(name, num_cpus) for name, num_cpus in without_ray if name == "_fit_on_worker"] == [
+        *[("_fit_on_worker", 1)] * 2,
+        *[("_fit_on_worker", 4)] * 2,
+    ]
+    assert [score.task for score in scores] == tasks
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -20,35 +19,21 @@ import requests
 
 pytest.importorskip("aiohttp")
 
-from ray._private.ray_constants import get_runtime_env_default_excludes
-from ray._private.runtime_env.packaging import create_package
+import aiohttp
 from ray.job_submission import JobStatus
 
 from ray_musicssl.errors import ConfigError, DataError, EnvironmentFaultError, StoppedError
 from ray_musicssl.on_ray import submit as submitting
 
 ROOT = Path(__file__).parents[2]
-CODE = (
-    *("jobs/pretrain.py", "ray_musicssl/__init__.py", "ray_musicssl/audio/shard.py", "tune_spaces/mask.yaml"),
-    "README.md",
-)
-PLANTED = (
-    *(".env", ".env.local", "conf/.env", ".netrc", ".ssh/id_ed25519", ".aws/credentials", ".ray/auth_token", "id_rsa"),
-    *("server.pem", "server.KEY".lower(), "keys/tls.p12", "credentials.json", "secrets.yaml", "auth_token", "my.token"),
-    *(".git/config", ".venv/bin/python", "ray_musicssl/__pycache__/a.pyc", ".pytest_cache/x"),
-    *("demo-run/report.html", "shards/part-00000.parquet", "labels.parquet", "music/a.wav", "music/b.mp3", "c.flac"),
-    *("w.safetensors", "data/a.csv", "ignored/by-git.txt"),
-)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     root = tmp_path / "checkout"
-    for name in (*CODE, *PLANTED):
+    for name in ("jobs/pretrain.py", "ray_musicssl/__init__.py", ".env"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
-    (root / ".gitignore").write_text("/ignored/\n")
-    shutil.copy(ROOT / ".rayignore", root)
     return root
 
 
@@ -56,64 +41,6 @@ def checkout(tmp_path: Path) -> Path:
 def _no_cluster_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-
-
-def test_secrets_and_data_stay_at_home(checkout):
-    sent = submitting.planned_upload(checkout).sizes_bytes
-    assert set(sent) == {*CODE, ".gitignore", ".rayignore"}
-
-
-def test_planted_secrets_are_sent_when_nothing_is_excluded(checkout, monkeypatch):
-    monkeypatch.setattr(submitting, "EXCLUDED_NAMES", ())
-    (checkout / ".rayignore").unlink()
-    sent = submitting.planned_upload(checkout).sizes_bytes
-    assert set(sent) == {*CODE, ".gitignore", *PLANTED} - {"ignored/by-git.txt"}
-
-
-def test_rays_own_packaging_leaves_the_same_files_at_home(checkout, tmp_path):
-    package = tmp_path / "package.zip"
-    create_package(str(checkout), package, include_gitignore=True, excludes=get_runtime_env_default_excludes())
-    with zipfile.ZipFile(package) as archive:
-        by_ray = {name for name in archive.namelist() if not name.endswith("/")}
-    assert by_ray == set(submitting.planned_upload(checkout).sizes_bytes)
-
-
-def test_the_rayignore_file_names_every_excluded_pattern():
-    lines = set((ROOT / ".rayignore").read_text().splitlines())
-    assert set(submitting.EXCLUDED_NAMES) <= lines
-
-
-def test_capital_letters_hide_no_secret():
-    assert submitting.is_excluded("Server.PEM")
-    assert not submitting.is_excluded("tokenizer.py")
-
-
-def test_links_out_of_the_directory_are_not_followed(checkout, tmp_path):
-    (tmp_path / "private.txt").write_text("private")
-    (checkout / "link.txt").symlink_to(tmp_path / "private.txt")
-    (checkout / "linked_dir").symlink_to(tmp_path, target_is_directory=True)
-    (checkout / "inside.txt").symlink_to(checkout / "README.md")
-    sent = submitting.planned_upload(checkout).sizes_bytes
-    assert {"link.txt", "inside.txt"} & set(sent) == {"inside.txt"}
-    assert not [name for name in sent if name.startswith("linked_dir")]
-
-
-def test_the_archive_holds_the_listed_files_and_depends_on_nothing_else(checkout, tmp_path):
-    upload = submitting.planned_upload(checkout)
-    first = submitting.write_archive(upload, tmp_path / "a.zip").read_bytes()
-    (checkout / "README.md").touch()
-    second = submitting.write_archive(upload, tmp_path / "b.zip")
-    assert second.read_bytes() == first
-    with zipfile.ZipFile(second) as archive:
-        assert {name: archive.read(name).decode() for name in CODE} == {name: name for name in CODE}
-        assert archive.namelist() == list(upload.sizes_bytes)
-
-
-def test_too_much_is_refused_and_the_largest_file_named(checkout):
-    with (checkout / "notes.bin").open("wb") as file:
-        file.truncate(submitting.MAX_UPLOAD_BYTES)
-    with pytest.raises(ConfigError, match=r"100 MB along(.|\n)*notes\.bin(.|\n)*\.rayignore"):
-        submitting.planned_upload(checkout)
 
 
 @pytest.mark.parametrize(
@@ -201,11 +128,11 @@ def test_a_job_gets_the_listed_files_the_interpreter_and_quoted_words(checkout, 
     monkeypatch.setattr(submitting, "JobSubmissionClient", lambda address: server)
     assert send(checkout, ["pretrain", "music2vec-demo", "--shards", "/nfs/my shards; rm -rf x"]) == "chosen-by-ray"
     assert server.sent["entrypoint"] == "python jobs/pretrain.py music2vec-demo --shards '/nfs/my shards; rm -rf x'"
-    assert server.names == list(submitting.planned_upload(checkout).sizes_bytes)
+    assert server.names == ["jobs/pretrain.py", "ray_musicssl/__init__.py"]
     assert list(server.sent["runtime_env"]) == ["working_dir"]  # no variables: a token could be among them
     told = capsys.readouterr().err
     assert f"ray job submit --address http://127.0.0.1:8265 --working-dir {checkout} -- python jobs/pretrain.py" in told
-    assert "7 files" in told
+    assert "2 files" in told
 
 
 def test_an_unknown_stage_is_refused_before_anything_is_sent(checkout, monkeypatch):
@@ -234,6 +161,63 @@ def test_a_job_that_ends_badly_ends_the_command_with_the_jobs_own_code(checkout,
     monkeypatch.setattr(submitting, "JobSubmissionClient", lambda address: Server(status, exit_code))
     with pytest.raises(error, match="night-2"):
         send(checkout, ["pretrain"], follow=True, submission_id="night-2")
+
+
+class Unreachable(Server):
+    """Out of reach for a number of polls, after the log has broken off."""
+
+    def __init__(self, num_misses: int, error: Exception) -> None:
+        super().__init__()
+        self.misses, self.error = num_misses, error
+
+    async def tail_job_logs(self, job: str):
+        yield "half a log\n"
+        raise self.error
+
+    def get_job_info(self, job: str) -> Any:
+        self.misses -= 1
+        if self.misses >= 0:
+            raise self.error
+        return super().get_job_info(job)
+
+
+LOST = (requests.ConnectionError("refused"), RuntimeError("status code 502"), aiohttp.ClientError("gone"))
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_a_tunnel_that_drops_is_waited_for_while_the_job_goes_on(checkout, monkeypatch, capsys, error):
+    server = Unreachable(3, error)
+    monkeypatch.setattr(submitting, "JobSubmissionClient", lambda address: server)
+    monkeypatch.setattr(submitting, "POLL_S", 0)
+    assert send(checkout, ["pretrain"], follow=True, submission_id="night-3") == "night-3"
+    assert server.misses == -1
+    told = capsys.readouterr().err
+    assert f"the job server does not answer ({error}); asking again. Job night-3 goes on" in told
+    assert told.count("asking again") == 1
+
+
+def test_a_server_that_stays_away_ends_the_command_and_not_the_job(checkout, monkeypatch):
+    monkeypatch.setattr(submitting, "JobSubmissionClient", lambda address: Unreachable(4, LOST[0]))
+    monkeypatch.setattr(submitting, "POLL_S", 0)
+    monkeypatch.setattr(submitting, "MOST_MISSES", 4)
+    with pytest.raises(
+        EnvironmentFaultError, match=r"for 4 polls .*Job night-4 goes on; follow: ray job logs --follow"
+    ):
+        send(checkout, ["pretrain"], follow=True, submission_id="night-4")
+
+
+@pytest.mark.parametrize("where", ["tail_job_logs", "get_job_info"])
+def test_ctrl_c_says_that_the_job_goes_on_and_how_to_follow_it(checkout, monkeypatch, where):
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    server = Server()
+    setattr(server, where, interrupt)
+    monkeypatch.setattr(submitting, "JobSubmissionClient", lambda address: server)
+    with pytest.raises(
+        StoppedError, match=r"Job night-5 goes on; follow: ray job logs --follow night-5, stop: ray job stop"
+    ):
+        send(checkout, ["pretrain"], follow=True, submission_id="night-5")
 
 
 def test_a_server_that_does_not_answer_is_an_environment_fault(checkout):

@@ -168,6 +168,14 @@ def test_a_run_and_its_newest_checkpoint_are_the_same_encoder(whole_run_dir, wav
     assert np.abs(earlier.embed(waveform, 16_000) - run.embed(waveform, 16_000)).max() > 1e-3
 
 
+def test_a_checkpoint_outside_a_run_has_its_own_name(whole_run_dir, tmp_path, tiny):
+    step = f"step-{tiny.num_steps:08d}"
+    copied = shutil.copytree(whole_run_dir / "checkpoints" / step, tmp_path / "ck" / "final")
+    assert load_encoder(copied).name == "final"
+    assert untrained_encoder(copied).name == "random:final"
+    assert load_encoder(whole_run_dir / "checkpoints" / step).name == "run"
+
+
 def test_the_package_itself_loads_encoders(whole_run_dir, waveform, encoder):
     from ray_musicssl import load_encoder as load
 

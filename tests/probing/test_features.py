@@ -1,5 +1,6 @@
 """Feature chunks: which examples go where, what is kept, and what cannot be used."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.probing.features import (
     CHUNK_AUDIO_S,
     CHUNK_EXAMPLES,
@@ -15,6 +16,7 @@ from ray_musicssl.probing.features import (
     audio_identity,
     extract_chunk,
     load_chunk,
+    load_failed,
     plan_chunks,
     read_stretch,
     save_chunk,
@@ -53,12 +55,29 @@ def test_an_example_is_cut_where_it_says(ramp_path):
 def test_bad_audio_is_noted_and_the_rest_goes_on(ramp_path, tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.full(3000, np.nan), 1000, subtype="FLOAT")
     (tmp_path / "noise.wav").write_bytes(b"no audio")
-    paths = [ramp_path, tmp_path / "nan.wav", tmp_path / "noise.wav", tmp_path / "absent.wav"]
+    paths = [ramp_path, tmp_path / "nan.wav", tmp_path / "noise.wav"]
     examples = [example(path, index) for index, path in enumerate(paths)]
-    examples.append(example(ramp_path, 4, offset_s=2.5, duration_s=30.0))
+    examples.append(example(ramp_path, 3, offset_s=2.5, duration_s=30.0))
     chunk = extract_chunk(Recorder(), examples, pool="mean")
     assert list(chunk.features) == ["e0"]
-    assert chunk.failed == {"e1": "undecodable", "e2": "undecodable", "e3": "missing", "e4": "too_short"}
+    assert chunk.failed == {"e1": "undecodable", "e2": "undecodable", "e3": "too_short"}
+    save_chunk(tmp_path / "chunk.safetensors", chunk)
+    assert load_failed(tmp_path / "chunk.safetensors") == chunk.failed
+
+
+def test_a_file_that_the_system_cannot_open_stops_with_a_remedy_and_is_not_noted_as_bad_for_good(ramp_path, tmp_path):
+    examples = [example(ramp_path), example(tmp_path / "unmounted.wav", 1)]
+    with pytest.raises(EnvironmentFaultError, match=r"unmounted.wav cannot be read now .*run the same command again"):
+        extract_chunk(Recorder(), examples, pool="mean")
+
+
+def test_a_fault_of_the_disk_is_not_taken_for_bad_audio(ramp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    with pytest.raises(EnvironmentFaultError, match=r"ramp.wav cannot be read now .*Input/output error"):
+        extract_chunk(Recorder(), [example(ramp_path)], pool="mean")
 
 
 @pytest.mark.parametrize(("pool", "shape"), [("mean", (1, 4)), (None, (1, 2, 4))])
@@ -79,8 +98,9 @@ def test_an_empty_chunk_survives(tmp_path):
 
 def test_a_damaged_chunk_stops_with_its_name(tmp_path):
     (tmp_path / "c.safetensors").write_bytes(b"short")
-    with pytest.raises(DataError, match=r"c\.safetensors cannot be read .*remove the file"):
-        load_chunk(tmp_path / "c.safetensors")
+    for load in (load_chunk, load_failed):
+        with pytest.raises(DataError, match=r"c\.safetensors cannot be read .*remove the file"):
+            load(tmp_path / "c.safetensors")
 
 
 def test_chunks_cover_every_example_once_and_stay_small():

@@ -91,6 +91,11 @@ def write_run(path: Path, preset: str, log: list[dict], **config: object) -> Non
     write_json(path / "done-pretrain.json", {"stage": "pretrain", "versions": {"torch": "2.11.0", "ray": "2.60.0"}})
 
 
+def write_checkpoint(run_dir: Path, step: int, sha256: str) -> None:
+    manifest = {"model.safetensors": {"size": 1, "sha256": sha256}}
+    write_json(run_dir / "checkpoints" / f"step-{step:08d}" / "manifest.json", manifest)
+
+
 def hubert_log(rng: np.random.Generator, end: float = 7.6) -> list[dict]:
     log = []
     for step in range(10, 2001, 10):
@@ -171,6 +176,7 @@ def build(root: Path) -> Path:
     for feature in ("mfcc", "semitone"):
         write_codebook(root / f"codebook-{feature}", feature, rng)
     write_shards(root / "shards")
+    write_json(root / "data" / "done-demo-data.json", {"stage": "demo-data"})
     stages = {"demo-data": 48, "prepare": 6, "kmeans": 11, "label": 7, "pretrain": 214, "probe": 71, "report": 4}
     write_json(
         root / "timings.json",

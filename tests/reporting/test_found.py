@@ -6,7 +6,7 @@ import pytest
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting.found import find
 
-from .conftest import score, write_codebook, write_json, write_run
+from .conftest import score, write_checkpoint, write_codebook, write_json, write_run, write_shards
 
 
 def test_everything_in_the_tree_is_found(tree):
@@ -16,6 +16,41 @@ def test_everything_in_the_tree_is_found(tree):
     assert sorted(book.feature for book in found.codebooks) == ["mfcc", "semitone"]
     assert found.ledgers[0].counts["rejected", "empty file"] == 2
     assert found.is_synthetic
+
+
+def test_a_demo_preset_on_real_music_is_not_called_synthetic(tree):
+    (tree / "data" / "done-demo-data.json").unlink()
+    assert not find(tree).is_synthetic
+
+
+def test_the_ledger_of_embeddings_is_not_one_of_shards(tmp_path):
+    write_shards(tmp_path / "embeddings")
+    (tmp_path / "embeddings" / "done-prepare.json").unlink()
+    write_shards(tmp_path / "shards")
+    assert [ledger.path.name for ledger in find(tmp_path).ledgers] == ["shards"]
+    # Shards whose run was killed just before its marker are shown.
+    (tmp_path / "shards" / "done-prepare.json").unlink()
+    (tmp_path / "shards" / "manifest.parquet").touch()
+    assert [ledger.path.name for ledger in find(tmp_path).ledgers] == ["shards"]
+
+
+def test_a_score_from_before_a_run_was_trained_on_is_left_out_aloud(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    write_run(tmp_path / "a", "", [{"step": 1}])
+    early, late = "1" * 64, "2" * 64
+    for step, sha256 in ((500, early), (1000, late)):
+        write_checkpoint(tmp_path / "a", step, sha256)
+    for task, sha256 in (("gtzan_genre", early), ("nsynth_pitch", late)):
+        value = {**score("a", task, 50, rng), "encoder_hash": sha256[:16]}
+        write_json(tmp_path / "a" / "scores" / f"{task}.json", value)
+    elsewhere = {**score("a", "gtzan_genre", 40, rng), "encoder_hash": early[:16]}
+    write_json(tmp_path / "baselines" / "step-500" / "scores" / "gtzan_genre.json", elsewhere)
+    found = find(tmp_path)
+    assert {(s.task, s.path.parent.parent.name) for s in found.scores} == {
+        ("nsynth_pitch", "a"),
+        ("gtzan_genre", "step-500"),
+    }
+    assert "gtzan_genre.json is of an earlier checkpoint and is left out; probe" in caplog.text
 
 
 def test_later_objects_win_when_a_step_repeats(tmp_path):

@@ -71,7 +71,8 @@ def test_best_shares_the_mark_when_the_printed_scores_are_equal(tmp_path):
         value = score(model, "gtzan_genre", 0, rng)
         value["metrics"]["accuracy"] = {"mean": mean, "sd": 0, "values": [mean]}
         write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
-    assert scoreboard(find(tmp_path)).best("gtzan_genre") == {"mfcc", "mfcc+semitone"}
+    best = scoreboard(find(tmp_path)).best("gtzan_genre")
+    assert [model.label for model in best] == ["mfcc", "mfcc+semitone"]
 
 
 def test_two_encoders_of_one_name_are_told_apart(tmp_path):
@@ -82,6 +83,15 @@ def test_two_encoders_of_one_name_are_told_apart(tmp_path):
     assert [model.label for model in scoreboard(find(tmp_path)).models] == ["run (a)", "run (b)"]
 
 
+def test_two_encoders_of_one_name_and_place_are_told_apart_by_their_weights(tmp_path):
+    rng = np.random.default_rng(0)
+    for task, weights in (("gtzan_genre", "1111111122222222"), ("nsynth_pitch", "3333333344444444")):
+        value = {**score("run", task, 50, rng), "encoder_hash": weights}
+        write_json(tmp_path / "a" / "scores" / f"{task}.json", value)
+    labels = [model.label for model in scoreboard(find(tmp_path)).models]
+    assert labels == ["run (a, weights 11111111)", "run (a, weights 33333333)"]
+
+
 def test_score_that_is_not_a_number_is_neither_best_nor_a_gain(tmp_path):
     rng = np.random.default_rng(0)
     for model in ("a", "random:a", "mfcc"):
@@ -90,5 +100,5 @@ def test_score_that_is_not_a_number_is_neither_best_nor_a_gain(tmp_path):
             value["metrics"]["accuracy"] = {"mean": float("nan"), "sd": 0, "values": [float("nan")]}
         write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
     board = scoreboard(find(tmp_path))
-    assert "a" not in board.best("gtzan_genre")
+    assert "a" not in [model.label for model in board.best("gtzan_genre")]
     assert board.gains()[0].gains == ()

@@ -5,7 +5,7 @@ from ray_musicssl.reporting import sentences
 from ray_musicssl.reporting.found import Run, find
 from ray_musicssl.reporting.scoreboard import scoreboard
 
-from .conftest import hubert_log, write_run, write_scores
+from .conftest import hubert_log, score, write_json, write_run, write_scores
 
 
 def run_with(tmp_path, masked: float, entropy: float) -> Run:
@@ -45,6 +45,20 @@ def test_opening_counts_wins_and_losses(tree):
     assert "helps in 4 of 8 comparisons, makes no clear difference in 1 and hurts in 3" in words
     assert "The best score belongs to a pre-trained encoder for genre and a hand-made baseline for key" in words
     assert "2,000 steps, 5.6 h of audio" in words
+
+
+def test_opening_names_every_kind_that_shares_the_best_score(tmp_path):
+    write_run(tmp_path / "runs" / "a", "", [{"step": 1}])
+    for model, points in {"a": (40, 50), "random:a": (40, 30), "mfcc": (40, 20)}.items():
+        for task, value in zip(("gtzan_genre", "nsynth_pitch"), points, strict=True):
+            entry = score(model, task, 0, np.random.default_rng(0))
+            entry["metrics"]["accuracy"] = {"mean": value / 100, "sd": 0, "values": [value / 100]}
+            write_json(tmp_path / model / "scores" / f"{task}.json", entry)
+    found = find(tmp_path)
+    assert sentences.what_was_run(found, scoreboard(found)).endswith(
+        "The best score belongs to a pre-trained encoder for pitch and a pre-trained encoder tied with an untrained one "
+        "tied with a hand-made baseline for genre."
+    )
 
 
 def test_opening_says_when_a_run_has_not_ended(tmp_path):

@@ -36,6 +36,16 @@ def test_probe_table_marks_the_best_of_each_column(tree):
     assert [cell.is_best for cell in column(table, "Pitch")] == [False] * 5 + [True]
 
 
+def test_a_cell_without_a_score_is_not_the_best(tmp_path):
+    """Two states of one encoder in one place, each with one task."""
+    rng = np.random.default_rng(0)
+    for task, weights in (("gtzan_genre", "1" * 16), ("nsynth_pitch", "2" * 16)):
+        write_json(tmp_path / "a" / "scores" / f"{task}.json", {**score("run", task, 50, rng), "encoder_hash": weights})
+    table = probe_table(scoreboard(find(tmp_path)))
+    assert [(cell.text == "–", cell.is_best) for cell in column(table, "Genre")] == [(False, True), (True, False)]
+    assert [(cell.text == "–", cell.is_best) for cell in column(table, "Pitch")] == [(True, False), (False, True)]
+
+
 def test_row_mean_is_of_the_headline_scores(tree):
     board = scoreboard(find(tree))
     means = [board.models[0].scores[task].metrics for task in board.tasks]
