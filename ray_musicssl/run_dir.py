@@ -89,6 +89,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(directory: Path) -> None:
+    """Remove what killed processes left half-written in `directory`; only for who holds its lock, with no task running."""
+    for path in directory.glob(f".*.{'[0-9a-f]' * 8}.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file, or nothing."""
     with replacing(path) as temporary:
@@ -176,9 +182,14 @@ def locked(directory: Path) -> Iterator[None]:
     """Hold `directory` for this process, so that two runs never write the same files.
 
     Raises:
-        EnvironmentFaultError: if another process holds it; the message names its process and host.
+        EnvironmentFaultError: if another process holds it (the message names its process and host), or it cannot be made.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFaultError(
+            f"{directory} cannot be used as a directory ({error.strerror}); choose another"
+        ) from error
     owner_path = directory / ".lock-owner"
     lock = filelock.FileLock(directory / ".lock", timeout=0)
     try:

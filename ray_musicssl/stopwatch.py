@@ -13,7 +13,6 @@ import psutil
 from ray_musicssl.run_dir import read_json, write_json
 
 SAMPLE_EVERY_S = 5.0
-WORTH_NOTING_S = 1.0  # a stage that only found itself done keeps the time it took when it ran
 
 
 class Stopwatch:
@@ -27,7 +26,10 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and sample its memory."""
+        """Time a stage and sample its memory; a stage that ran before keeps its longest run.
+
+        A stage that only finds itself done, or has little left to do, thus keeps the time that the work took.
+        """
         stop = threading.Event()
         peaks: list[int] = [0]
         sampler = threading.Thread(target=_sample, args=(stop, peaks), daemon=True)
@@ -39,7 +41,7 @@ class Stopwatch:
             stop.set()
             sampler.join()
         seconds = time.monotonic() - started
-        if name not in self._stages or seconds > WORTH_NOTING_S:
+        if name not in self._stages or seconds > float(self._stages[name]["seconds"]):
             self._stages[name] = {"stage": name, "seconds": seconds, "peak_rss_gib": peaks[0] / 2**30}
             self._write()
 
@@ -54,7 +56,9 @@ class Stopwatch:
 
 
 def _sample(stop: threading.Event, peaks: list[int]) -> None:
-    while not stop.wait(SAMPLE_EVERY_S):
+    is_over = False
+    while not is_over:
+        is_over = stop.wait(SAMPLE_EVERY_S)  # sampled then, too: most stages of a small run are over before
         peaks[0] = max(peaks[0], _tree_bytes())
 
 

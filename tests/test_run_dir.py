@@ -18,6 +18,7 @@ from ray_musicssl.run_dir import (
     mark_done,
     need_free_space,
     read_json,
+    remove_temporaries,
     replacing,
     sha256_file,
     versions,
@@ -59,6 +60,19 @@ def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
         assert not path.exists()
     assert path.read_text() == "new"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_was_left_half_written_is_removed_and_nothing_else(tmp_path):
+    kept = [".hidden.tmp", "a.0123abcd.tmp", ".a.0123abcd.txt", ".a.notahash.tmp", "deep/.a.0123abcd.tmp"]
+    for name in (*kept, ".a.0123abcd.tmp", ".part-00000.parquet.ffffffff.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "b.txt") as temporary:
+        temporary.touch()
+        remove_temporaries(tmp_path)
+        assert not temporary.exists()  # its name is of the kind that is meant
+        temporary.touch()
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == {*kept, "b.txt"}
 
 
 def test_the_bytes_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
@@ -157,6 +171,13 @@ def test_a_lock_is_given_back_after_an_error(tmp_path):
 def test_a_lock_makes_the_directory(tmp_path):
     with locked(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(EnvironmentFaultError, match=rf"{path} cannot be used as a directory .*choose another"):
+            locked(path).__enter__()
 
 
 def test_too_little_space_is_said_with_both_sizes(tmp_path, monkeypatch):

@@ -4,23 +4,22 @@ A file can hurt only itself: what is wrong with it becomes a status and a reason
 """
 
 import os
-import shutil
-import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 
 import soundfile as sf
 
 from ray_musicssl.audio import mp3, ogg
+from ray_musicssl.audio.chunks import promised_ratio
 from ray_musicssl.audio.frames import samples_to_seconds, seconds_to_samples
 from ray_musicssl.audio.ledger import LedgerRow, Status, join_reasons
-from ray_musicssl.audio.remote_sources import open_store
 from ray_musicssl.audio.shard import Clip
+from ray_musicssl.audio.source_bytes import opened_bytes, patiently
 from ray_musicssl.audio.sources import AudioFile
+from ray_musicssl.audio.tagged_mp3 import TaggedMp3
 from ray_musicssl.audio.waveform import ClipCutter, MonoResampler
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.errors import DataError
@@ -60,6 +59,9 @@ class _Opened:
     header_s: float  # seconds the header promises; 0 if it does not say
     walk_s: float = 0.0  # seconds a walk through the file's frames or pages counts; 0 if there was none
     skipped_bytes: int = 0  # of damage that the decoder does not get to see
+    tail_bytes: int = 0  # behind the last frame, of which the decoder makes nothing
+    tail_s: float = 0.0  # what they would be in seconds, if they were sound
+    is_cut: bool = False  # whether the last page of a stream is missing
 
     @property
     def promised_s(self) -> float:
@@ -78,15 +80,33 @@ def decode_file(file: AudioFile, config: PrepareConfig, keep: Callable[[Clip], N
     """Decode a file, hand each clip to `keep` as it fills, and give the file's row for the ledger.
 
     Clips are mono int16 at 16 kHz, `config.clip_s` long but for the last one; a last one below `config.min_clip_s` is
-    dropped. No error of the file's content or its reading is raised.
+    dropped. A file with a `problem` is not opened. What is wrong with the file's content is not raised.
+
+    Raises:
+        EnvironmentFaultError: if machine, network or store keep the file from being read.
+        Exception: what `keep` raises.
     """
-    try:
-        with _binary(file) as binary:
-            opened = _open_sound(binary)
-            with opened.sound:
-                return _cut(file, opened, config, keep)
-    except (OSError, sf.SoundFileError, DataError) as error:
-        return rejected(file, _kind_of(error))
+    if file.problem:
+        return rejected(file, file.problem)
+    deadline = _Deadline(config.decode_timeout_s)
+    with ExitStack() as stack:
+        try:
+            opened = patiently(lambda: _open(file, stack, deadline), file)
+        except (sf.SoundFileError, DataError) as error:
+            return rejected(file, str(error) if isinstance(error, DataError) else f"not decodable: {_message(error)}")
+        # Outside the `try`: an error of `keep` is not the file's.
+        return _cut(file, opened, config, deadline, keep)
+
+
+class _Deadline:
+    """When to give a file up; calling it says whether that time has come."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._ends = time.monotonic() + limit_s
+
+    def __call__(self) -> bool:
+        return time.monotonic() > self._ends
 
 
 def rejected(file: AudioFile, reason: str) -> LedgerRow:
@@ -96,46 +116,16 @@ def rejected(file: AudioFile, reason: str) -> LedgerRow:
     )
 
 
-def _kind_of(error: OSError | sf.SoundFileError | DataError) -> str:
-    match error:
-        case FileNotFoundError():
-            return "missing"
-        case PermissionError():
-            return "permission denied"
-        case OSError():
-            return f"cannot be read: {error.strerror or error}"
-        case sf.SoundFileError():
-            return f"not decodable: {_message(error)}"
-        case _:
-            return str(error)
+def _open(file: AudioFile, stack: ExitStack, deadline: _Deadline) -> _Opened:
+    """Open a file's bytes and its decoder; `stack` closes them, unless opening failed."""
+    with ExitStack() as mine:
+        opened = _open_sound(mine.enter_context(opened_bytes(file)), deadline)
+        mine.enter_context(opened.sound)
+        stack.push(mine.pop_all())
+        return opened
 
 
-@contextmanager
-def _binary(file: AudioFile) -> Iterator[BinaryIO]:
-    """The file's bytes, seekable; an object of a store is copied to a temporary file first.
-
-    Raises:
-        DataError: if it is no regular file, is empty, or is not what was listed.
-    """
-    if file.store:
-        with tempfile.TemporaryFile() as local:
-            with open_store(file.store)[0].open_input_stream(file.location, compression=None) as remote:
-                shutil.copyfileobj(remote, local, 1 << 20)
-            local.seek(0)
-            yield cast("BinaryIO", local)
-        return
-    # Non-blocking: a FIFO that took the file's place since the listing must not hold us up.
-    descriptor = os.open(file.location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as local:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError("not a regular file")
-        if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
-            raise DataError("changed since it was listed")
-        yield cast("BinaryIO", local)
-
-
-def _open_sound(binary: BinaryIO) -> _Opened:
+def _open_sound(binary: BinaryIO, deadline: _Deadline) -> _Opened:
     """Open the decoder, and find out how much it ought to give."""
     if not binary.read(1):
         raise DataError("empty file")
@@ -146,7 +136,7 @@ def _open_sound(binary: BinaryIO) -> _Opened:
         sound = _ForwardSound(binary.fileno(), closefd=False)
     except sf.SoundFileError:
         # Junk before the first frame of an MP3 is all that a walk can mend.
-        found = mp3.walk(binary)
+        found = mp3.walk(binary, deadline)
         if found is None:
             raise
         return _open_walked(binary, found)
@@ -157,30 +147,43 @@ def _open_sound(binary: BinaryIO) -> _Opened:
     # The decoder's descriptor shares its position with ours, so a walk gives it back.
     position = os.lseek(binary.fileno(), 0, os.SEEK_CUR)
     try:
-        if sound.format == "OGG":
-            return _Opened(sound=sound, header_s=header_s, walk_s=ogg.total_seconds(binary) or 0.0)
-        found = mp3.walk(binary) if sound.format == "MP3" else None
+        match sound.format:
+            case "OGG":
+                pages = ogg.walk(binary, deadline) or ogg.OggWalk(seconds=0.0, is_cut=False)
+                return _Opened(sound=sound, header_s=header_s, walk_s=pages.seconds, is_cut=pages.is_cut)
+            case "MP3":
+                found = mp3.walk(binary, deadline)
+            case _:
+                return _Opened(sound=sound, header_s=header_s * promised_ratio(binary))
     finally:
         os.lseek(binary.fileno(), position, os.SEEK_SET)
     if found is None or found.first.sample_rate != sound.samplerate:
         return _Opened(sound=sound, header_s=header_s)
-    if found.skipped_bytes or abs(header_s - found.seconds) > _tolerated(found.seconds):
+    if len(found.ranges) > 1 or abs(header_s - found.seconds) > _tolerated(found.seconds):
         sound.close()
         return _open_walked(binary, found)
-    return _Opened(sound=sound, header_s=found.tagged_seconds, walk_s=found.seconds)
+    return _as_walked(sound, found)
 
 
 def _open_walked(binary: BinaryIO, found: mp3.Mp3Walk) -> _Opened:
     """Open an MP3 so that all its frames are read; left alone, libsndfile stops at a guessed end or at damage."""
+    return _as_walked(_ForwardSound(cast("BinaryIO", TaggedMp3(binary, found))), found)
+
+
+def _as_walked(sound: sf.SoundFile, found: mp3.Mp3Walk) -> _Opened:
     return _Opened(
-        sound=_ForwardSound(cast("BinaryIO", mp3.TaggedMp3(binary, found))),
+        sound=sound,
         header_s=found.tagged_seconds,
         walk_s=found.seconds,
         skipped_bytes=found.skipped_bytes,
+        tail_bytes=found.tail_bytes,
+        tail_s=found.tail_seconds,
     )
 
 
-def _cut(file: AudioFile, opened: _Opened, config: PrepareConfig, keep: Callable[[Clip], None]) -> LedgerRow:
+def _cut(
+    file: AudioFile, opened: _Opened, config: PrepareConfig, deadline: _Deadline, keep: Callable[[Clip], None]
+) -> LedgerRow:
     cutter = ClipCutter(
         file.track_id,
         clip_samples=seconds_to_samples(config.clip_s),
@@ -189,7 +192,7 @@ def _cut(file: AudioFile, opened: _Opened, config: PrepareConfig, keep: Callable
         keep=keep,
     )
     resampler = MonoResampler(opened.sound.samplerate)
-    ending = _decode(opened.sound, resampler, cutter, config)
+    ending = _decode(opened.sound, resampler, cutter, config, deadline)
     dropped_s = cutter.close()
     status, reason = _judge(opened, ending)
     if cutter.num_clips == 0:
@@ -218,9 +221,10 @@ def _cut(file: AudioFile, opened: _Opened, config: PrepareConfig, keep: Callable
     )
 
 
-def _decode(sound: sf.SoundFile, resampler: MonoResampler, cutter: ClipCutter, config: PrepareConfig) -> _Ending:
+def _decode(
+    sound: sf.SoundFile, resampler: MonoResampler, cutter: ClipCutter, config: PrepareConfig, deadline: _Deadline
+) -> _Ending:
     """Send the whole file through the resampler into the cutter, or as much of it as can be had."""
-    deadline = time.monotonic() + config.decode_timeout_s
     block_frames = max(1, min(round(BLOCK_S * sound.samplerate), _BLOCK_VALUES // sound.channels))
     num_frames, error = 0, ""
     while True:
@@ -236,8 +240,8 @@ def _decode(sound: sf.SoundFile, resampler: MonoResampler, cutter: ClipCutter, c
         if cutter.is_full:
             error = f"longer than {config.max_file_hours:g} hours: the rest is left out"
             break
-        if time.monotonic() > deadline:
-            error = f"decoding took over {config.decode_timeout_s:g} s: the rest is left out"
+        if deadline():
+            error = f"decoding took over {deadline.limit_s:g} s: the rest is left out"
             break
     cutter.add(resampler.flush())
     return _Ending(error=error, decoded_s=num_frames / sound.samplerate)
@@ -245,16 +249,19 @@ def _decode(sound: sf.SoundFile, resampler: MonoResampler, cutter: ClipCutter, c
 
 def _judge(opened: _Opened, ending: _Ending) -> tuple[Status, str]:
     """The status of a file that gave clips, and why."""
-    if ending.error:
-        return "partial", ending.error
-    if opened.skipped_bytes:
-        return "partial", f"damaged: {opened.skipped_bytes} bytes left out"
+    damage = f"damaged: {opened.skipped_bytes} bytes left out" if opened.skipped_bytes else ""
+    if ending.error or damage:
+        return "partial", ending.error or damage
     promised_s = opened.promised_s
-    if ending.decoded_s >= promised_s - _tolerated(promised_s):
-        return "used", ""
-    if opened.walk_s >= opened.header_s:
-        return "suspect", f"holds more than was decoded: {promised_s:.1f} s, decoded {ending.decoded_s:.1f} s"
-    return "partial", f"ends early: {ending.decoded_s:.1f} of {promised_s:.1f} s"
+    if ending.decoded_s < promised_s - _tolerated(promised_s):
+        if opened.walk_s >= opened.header_s:
+            return "suspect", f"holds more than was decoded: {promised_s:.1f} s, decoded {ending.decoded_s:.1f} s"
+        return "partial", f"ends early: {ending.decoded_s:.1f} of {promised_s:.1f} s"
+    if opened.is_cut:
+        return "partial", "ends early: the last page is missing"
+    if opened.tail_s > _tolerated(promised_s):
+        return "suspect", f"holds more than was decoded: {opened.tail_bytes} bytes behind the last frame"
+    return "used", ""
 
 
 def _tolerated(seconds: float) -> float:

@@ -7,17 +7,16 @@ Source: ISO/IEC 11172-3 and 13818-3 (layer III headers); Xing, Info and VBRI tag
 """
 
 import io
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import BinaryIO
 
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # by version bits, Hz
 _KBPS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBPS_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MPEG1 = 3
-_RESYNC_BYTES = 1 << 18  # how far behind damage or junk the next frame is looked for
+_WINDOW_BYTES = 1 << 18  # held at once while the next frame behind damage is looked for
+_TAG_HEAD_BYTES = 32  # enough of any tag to know its length
 _VBRI_OFFSET = 36  # from the start of the frame, whatever the channels
 
 
@@ -56,6 +55,10 @@ class Mp3Walk:
     ranges: tuple[tuple[int, int], ...]  # (start, stop) byte offsets of the stretches of whole frames that hold audio
     num_frames: int  # in those stretches
     tag_frames: int | None  # frames that a Xing, Info or VBRI tag promises; None: no tag
+    skipped_bytes: int  # of damage between the stretches; ID3 and APE tags, as in joined files, are none
+    tail_bytes: (
+        int  # behind the last frame, but for tags: damage, a stream of another kind, or not walked for lack of time
+    )
 
     @property
     def audio_bytes(self) -> int:
@@ -63,9 +66,9 @@ class Mp3Walk:
         return sum(stop - start for start, stop in self.ranges)
 
     @property
-    def skipped_bytes(self) -> int:
-        """Bytes between the stretches: damage, or tags in the middle of joined files."""
-        return sum(later[0] - earlier[1] for earlier, later in pairwise(self.ranges))
+    def tail_seconds(self) -> float:
+        """About how long the tail would play if it were more of the same."""
+        return self.seconds * self.tail_bytes / self.audio_bytes if self.audio_bytes else 0.0
 
     @property
     def num_samples(self) -> int:
@@ -102,73 +105,123 @@ def parse_header(data: bytes) -> FrameHeader | None:
     )
 
 
-def walk(file: BinaryIO) -> Mp3Walk | None:
+def _never() -> bool:
+    return False
+
+
+def walk(file: BinaryIO, is_late: Callable[[], bool] = _never) -> Mp3Walk | None:
     """Follow the frames from one end of a seekable file to the other; None if it holds no layer III stream.
 
-    Leading ID3v2 tags, and junk between frames, are stepped over; memory use does not depend on the file's length.
+    Tags, and junk between frames, are stepped over, however long they are; memory use does not depend on the file's
+    length. As soon as `is_late`, the rest counts as tail.
     """
-    frames = _frames(file, _skip_id3(file), size_bytes=file.seek(0, io.SEEK_END))
-    entry = next(frames, None)
-    if entry is None:
+    places = _places(file, size_bytes=file.seek(0, io.SEEK_END), is_late=is_late)
+    place = next(places)
+    first = place.header
+    if first is None:
         return None
-    start, first = entry
-    tag_frames = _tagged_frames(file, start, first)
-    stop = start + first.size_bytes
-    num_frames, ranges = (1, [(start, stop)]) if tag_frames is None else (0, [(stop, stop)])
-    for start, header in frames:
-        num_frames, stop = num_frames + 1, start + header.size_bytes
-        if start == ranges[-1][1]:
+    tag_frames = _tagged_frames(file, place.offset, first)
+    stop = place.offset + first.size_bytes
+    num_frames, ranges = (1, [(place.offset, stop)]) if tag_frames is None else (0, [(stop, stop)])
+    skipped_bytes = 0
+    for place in places:
+        if place.header is None:
+            break
+        num_frames, stop = num_frames + 1, place.offset + place.header.size_bytes
+        skipped_bytes += place.junk_bytes
+        if place.offset == ranges[-1][1]:
             ranges[-1] = (ranges[-1][0], stop)
         else:
-            ranges.append((start, stop))
-    return Mp3Walk(first=first, ranges=tuple(ranges), num_frames=num_frames, tag_frames=tag_frames)
+            ranges.append((place.offset, stop))
+    return Mp3Walk(
+        first=first,
+        ranges=tuple(ranges),
+        num_frames=num_frames,
+        tag_frames=tag_frames,
+        skipped_bytes=skipped_bytes,
+        tail_bytes=place.junk_bytes,
+    )
 
 
-def _skip_id3(file: BinaryIO) -> int:
-    """The offset behind all leading ID3v2 tags."""
-    offset = 0
-    while True:
-        file.seek(offset)
-        tag = file.read(10)
-        if len(tag) < 10 or tag[:3] != b"ID3":
-            return offset
-        size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]  # seven bits a byte
-        offset += 10 + size + (10 if tag[5] & 0x10 else 0)
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A whole frame, or the end of the file."""
+
+    offset: int
+    header: FrameHeader | None  # None: the end
+    junk_bytes: int  # between it and the frame before that are neither frame nor tag
 
 
-def _frames(file: BinaryIO, offset: int, *, size_bytes: int) -> Iterator[tuple[int, FrameHeader]]:
-    """Every whole frame of the first stream in the file, with its offset; the caller may move the file's position."""
+def _places(file: BinaryIO, *, size_bytes: int, is_late: Callable[[], bool]) -> Iterator[_Place]:
+    """Every whole frame of the first stream in the file, then the end; the caller may move the file's position."""
     first: FrameHeader | None = None
-    while True:
+    offset = junk_bytes = 0
+    while offset < size_bytes and not is_late():
         file.seek(offset)
-        header = parse_header(file.read(4))
+        head = file.read(_TAG_HEAD_BYTES)
+        tag_bytes = _tag_bytes(head)
+        if 0 < tag_bytes <= size_bytes - offset:
+            offset += tag_bytes
+            continue
+        header = parse_header(head)
         # A lone header at the very start may be chance; one that follows a frame or a tag is not.
         if header is None or (not header.is_like(first) if first else offset == 0):
-            found = _resync(file, offset, first)
+            found = _resync(file, offset, first, size_bytes=size_bytes, is_late=is_late)
             if found is None:
-                return
+                break
+            junk_bytes += found[0] - offset
             offset, header = found
         if offset + header.size_bytes > size_bytes:
-            return
+            break
         first = first or header
-        yield offset, header
+        yield _Place(offset=offset, header=header, junk_bytes=junk_bytes)
         offset += header.size_bytes
+        junk_bytes = 0
+    yield _Place(offset=size_bytes, header=None, junk_bytes=junk_bytes + size_bytes - offset)
 
 
-def _resync(file: BinaryIO, offset: int, like: FrameHeader | None) -> tuple[int, FrameHeader] | None:
-    """The next place where two frames of one stream follow each other."""
-    file.seek(offset)
-    window = file.read(_RESYNC_BYTES)
-    at = window.find(b"\xff")
-    while at >= 0:
-        header = parse_header(window[at : at + 4])
-        if header is not None and (like is None or header.is_like(like)):
-            file.seek(offset + at + header.size_bytes)
-            following = parse_header(file.read(4))
-            if following is not None and following.is_like(header):
+def _tag_bytes(head: bytes) -> int:
+    """The length of the tag that begins with `head`; 0 if none does."""
+    if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 0x80:
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]  # seven bits a byte
+        return 10 + size + (10 if head[5] & 0x10 else 0)
+    if head[:8] == b"APETAGEX" and len(head) == _TAG_HEAD_BYTES:
+        is_header = bool(head[23] & 0x20)  # else a footer, whose items stood before it
+        return 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
+    return 128 if head[:3] == b"TAG" else 0
+
+
+def _resync(
+    file: BinaryIO, offset: int, like: FrameHeader | None, *, size_bytes: int, is_late: Callable[[], bool]
+) -> tuple[int, FrameHeader] | None:
+    """The next place where frames of one stream follow each other."""
+    while offset < size_bytes and not is_late():
+        file.seek(offset)
+        window = file.read(_WINDOW_BYTES + 3)  # a header may lie across the seam
+        at = window.find(b"\xff")
+        while 0 <= at < _WINDOW_BYTES:
+            header = parse_header(window[at : at + 4])
+            if (
+                header is not None
+                and (like is None or header.is_like(like))
+                and _is_followed(file, offset + at, header)
+            ):
                 return offset + at, header
-        at = window.find(b"\xff", at + 1)
+            at = window.find(b"\xff", at + 1)
+        offset += _WINDOW_BYTES
     return None
+
+
+def _is_followed(file: BinaryIO, offset: int, header: FrameHeader) -> bool:
+    """Whether two more frames follow: in a large file of another kind, chance makes pairs but no triples."""
+    following: FrameHeader | None = header
+    for _ in range(2):
+        offset += following.size_bytes
+        file.seek(offset)
+        following = parse_header(file.read(4))
+        if following is None or not following.is_like(header):
+            return False
+    return True
 
 
 def _tagged_frames(file: BinaryIO, offset: int, header: FrameHeader) -> int | None:
@@ -183,80 +236,3 @@ def _tagged_frames(file: BinaryIO, offset: int, header: FrameHeader) -> int | No
     if vbri[:4] == b"VBRI" and len(vbri) >= 18:
         return int.from_bytes(vbri[14:18], "big")
     return None
-
-
-def xing_frame(found: Mp3Walk) -> bytes:
-    """A silent frame with a Xing tag that holds the walk's true length."""
-    first = found.first
-    kbps_index = 9  # any rate whose frame has room for the tag; 128 (MPEG 1) or 80 kbit/s (MPEG 2) always has
-    header = bytes(
-        (
-            0xFF,
-            0xE0 | first.version << 3 | 1 << 1 | 1,  # layer III, no checksum
-            kbps_index << 4 | first.rate_index << 2,
-            0xC0 if first.is_mono else 0x40,
-        )
-    )
-    parsed = parse_header(header)
-    assert parsed is not None
-    frame = bytearray(parsed.size_bytes)
-    frame[:4] = header
-    total_bytes = min(found.audio_bytes + len(frame), 0xFFFFFFFF)
-    flags = 0b11  # the number of frames and the number of bytes follow
-    tag = b"Xing" + b"".join(value.to_bytes(4, "big") for value in (flags, found.num_frames, total_bytes))
-    frame[parsed.tag_offset : parsed.tag_offset + len(tag)] = tag
-    return bytes(frame)
-
-
-class TaggedMp3(io.RawIOBase):
-    """A file's audio frames, and nothing else, behind a Xing frame made from a walk: a decoder reads all of them."""
-
-    def __init__(self, file: BinaryIO, found: Mp3Walk) -> None:
-        self._file = file
-        self._head = xing_frame(found)
-        lengths = (stop - start for start, stop in found.ranges)
-        self._starts = list(accumulate(lengths, initial=len(self._head)))  # of each range in here, and of the end
-        self._offsets = [start for start, _ in found.ranges]
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; gives the new position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Fill `buffer` as far as the file goes; gives the number of bytes."""
-        view = memoryview(buffer).cast("B")
-        num_read = 0
-        while num_read < len(view):
-            piece = self._piece(len(view) - num_read)
-            if not piece:
-                break
-            view[num_read : num_read + len(piece)] = piece
-            num_read += len(piece)
-            self._position += len(piece)
-        return num_read
-
-    def _piece(self, most_bytes: int) -> bytes:
-        """Bytes from the position to the end of the range it is in, at most `most_bytes`."""
-        if self._position < len(self._head):
-            return self._head[self._position : self._position + most_bytes]
-        number = bisect_right(self._starts, self._position) - 1
-        if number >= len(self._offsets):
-            return b""
-        into_range = self._position - self._starts[number]
-        self._file.seek(self._offsets[number] + into_range)
-        return self._file.read(min(most_bytes, self._starts[number + 1] - self._position))

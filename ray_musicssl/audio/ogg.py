@@ -1,17 +1,19 @@
-"""Ogg files as a chain of pages: how much audio all their streams hold.
+"""Ogg files as a chain of pages: how much audio all their streams hold, and whether their end is there.
 
 A file may hold several streams one after the other (chained: radio recordings, joined files). libsndfile decodes only
 the first one and says nothing; the page headers tell how much there is.
+Nor does it say that a file was cut: each stream has a last page, marked as such.
 
 Source: RFC 3533 (pages), RFC 7845 (Opus: 48 kHz positions, pre-skip), the Vorbis I specification, the Ogg FLAC mapping.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import SEEK_END
 from typing import BinaryIO
 
 _HEADER_BYTES = 27
-_FIRST_PAGE = 0x02
+_FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 _NO_POSITION = (1 << 64) - 1
 
 
@@ -20,18 +22,31 @@ class _Stream:
     sample_rate: int
     pre_skip: int
     position: int = 0  # samples up to the end of the last page seen
+    has_ended: bool = False
 
 
-def total_seconds(file: BinaryIO) -> float | None:
-    """Seconds of audio that the pages of all streams promise; None if no page of a known codec is found.
+@dataclass(frozen=True, kw_only=True)
+class OggWalk:
+    """What the page headers of a file say."""
 
-    Damage between pages, or a last page that is cut, ends the count.
+    seconds: float  # of audio in the pages of all streams
+    is_cut: bool  # whether a stream lacks its last page
+
+
+def _never() -> bool:
+    return False
+
+
+def walk(file: BinaryIO, is_late: Callable[[], bool] = _never) -> OggWalk | None:
+    """Follow the pages of a seekable file; None if no page of a known codec is found.
+
+    Damage between pages, a last page that is cut, or `is_late` ends the count.
     """
     size_bytes = file.seek(0, SEEK_END)
     streams: dict[int, _Stream] = {}
     ended: list[_Stream] = []
     offset = 0
-    while True:
+    while not is_late():
         file.seek(offset)
         header = file.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES or header[:4] != b"OggS":
@@ -51,11 +66,14 @@ def total_seconds(file: BinaryIO) -> float | None:
                 streams[serial] = stream
         elif serial in streams and position != _NO_POSITION:
             streams[serial].position = max(streams[serial].position, position)
+        if header[5] & _LAST_PAGE and serial in streams:
+            streams[serial].has_ended = True
         offset += _HEADER_BYTES + len(sizes) + body_bytes
     found = [*ended, *streams.values()]
     if not found:
         return None
-    return sum(max(0, stream.position - stream.pre_skip) / stream.sample_rate for stream in found)
+    seconds = sum(max(0, stream.position - stream.pre_skip) / stream.sample_rate for stream in found)
+    return OggWalk(seconds=seconds, is_cut=not all(stream.has_ended for stream in found))
 
 
 def _stream_of(packet: bytes) -> _Stream | None:

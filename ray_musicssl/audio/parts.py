@@ -58,7 +58,9 @@ class PreparePlan:
 
 
 def estimate_bytes(file: AudioFile) -> int:
-    """About how many bytes of 16 kHz int16 samples a file holds, from its size and extension."""
+    """About how many bytes of 16 kHz int16 samples a file gives, from its size and extension."""
+    if file.problem:
+        return _LEAST_BYTES  # it is not decoded
     extension = file.path.rpartition(".")[2].lower()
     return max(_LEAST_BYTES, int(file.size_bytes * _GROWTH.get(extension, 1.0)))
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ray_musicssl.audio import remote_sources, track_list
@@ -20,6 +20,11 @@ from ray_musicssl.errors import DataError
 from ray_musicssl.run_dir import HASH_LENGTH
 
 EXTENSIONS = ("wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au")
+# Audio that the decoder does not know: named in the ledger instead of passed over.
+UNSUPPORTED = (
+    *("m4a", "m4b", "mp4", "aac", "alac", "wma", "ape", "wv", "mpc", "tta", "tak", "ac3", "dts", "dsf", "dff", "mka"),
+    *("ra", "amr"),
+)
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -79,12 +84,23 @@ def list_files(audio: str) -> list[AudioFile]:
         files = _list_local(os.path.expanduser(audio))  # noqa: PTH111  (a Path would tidy the text of a glob)
     if not files:
         raise DataError(f"{audio} holds no audio file; files ending in {', '.join(EXTENSIONS)} are looked for")
-    return sorted(files, key=lambda file: file.path)
+    return sorted(map(_with_format_checked, files), key=lambda file: file.path)
 
 
 def has_audio_extension(name: str) -> bool:
-    """Whether a name ends like an audio file's."""
-    return name.rpartition(".")[2].lower() in EXTENSIONS and "." in name
+    """Whether a name ends like an audio file's, decodable or not; what macOS writes beside a file (`._*`) is none."""
+    return _extension(name) in (*EXTENSIONS, *UNSUPPORTED) and not name.rpartition("/")[2].startswith("._")
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _with_format_checked(file: AudioFile) -> AudioFile:
+    extension = _extension(file.path)
+    if file.problem or extension not in UNSUPPORTED:
+        return file
+    return replace(file, problem=f"unsupported format: {extension}")
 
 
 def _list_local(audio: str) -> list[AudioFile]:
@@ -132,6 +148,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _examine(location: Path, path: str) -> AudioFile:
     """A row for whatever is at `location`; nothing is opened, so that a FIFO cannot hold us up."""
+    location = location.absolute()  # whoever opens it may have another working directory
     try:
         status = location.stat()
     except OSError as error:

@@ -5,9 +5,8 @@ Conventions:
     The bytes depend on the part's plan alone: no time stamps, no compression, no order of arrival.
 """
 
-import errno
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from ray_musicssl.audio.decode import Decode, rejected
 from ray_musicssl.audio.ledger import LedgerRow, row_of, values_of
 from ray_musicssl.audio.parts import PartPlan
 from ray_musicssl.audio.shard import CLIP_SCHEMA, MANIFEST_SCHEMA, Clip, part_name
+from ray_musicssl.audio.source_bytes import FULL
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.errors import EnvironmentFaultError
 from ray_musicssl.run_dir import read_json, replacing, sha256_file, write_json
@@ -74,7 +74,7 @@ class PartWriter:
     def add(self, clip: Clip) -> None:
         """Take the next clip."""
         self._waiting.append(clip)
-        if len(self._waiting) == self._clips_per_row_group:
+        if len(self._waiting) >= self._clips_per_row_group:
             self._flush()
 
     def _flush(self) -> None:
@@ -100,8 +100,20 @@ class PartWriter:
                 use_dictionary=False,
                 write_statistics=_INDEXED,  # pyright: ignore[reportArgumentType]
             )
-            self._parquet = self._stack.enter_context(parquet)
+            self._parquet = self._stack.enter_context(_closing(parquet))
         return self._parquet
+
+
+@contextmanager
+def _closing(parquet: pq.ParquetWriter) -> Iterator[pq.ParquetWriter]:
+    try:
+        yield parquet
+    except BaseException:
+        # A writer that failed fails again when it is closed; what went wrong first is what is to be told.
+        with suppress(OSError, pa.ArrowException):
+            parquet.close()
+        raise
+    parquet.close()
 
 
 def sidecar_path(out_dir: Path, part: int) -> Path:
@@ -113,7 +125,8 @@ def write_part(part: PartPlan, config: PrepareConfig, out_dir: Path, decode: Dec
     """Decode a part's files in order and write the part, then its sidecar; a file with a `problem` is not opened.
 
     Raises:
-        EnvironmentFaultError: if the disk is full; nothing of the part is left.
+        EnvironmentFaultError: if the disk is full, or a file cannot be read or written because of the machine; nothing of
+            the part is left.
     """
     path = out_dir / part_name(part.number)
     try:
@@ -133,11 +146,13 @@ def write_part(part: PartPlan, config: PrepareConfig, out_dir: Path, decode: Dec
         }
         write_json(sidecar_path(out_dir, part.number), record)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise EnvironmentFaultError(
                 f"the disk is full while writing {path}; free some space and run the same command again, it goes on"
             ) from error
-        raise
+        raise EnvironmentFaultError(
+            f"{path} cannot be written: {error.strerror or error}; mend that and run the same command again, it goes on"
+        ) from error
 
 
 def is_written(part: PartPlan, out_dir: Path) -> bool:

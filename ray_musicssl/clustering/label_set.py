@@ -1,5 +1,6 @@
 """Finding a finished set of labels and checking that it belongs to the shards it lies beside."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from ray_musicssl.clustering.codebook import read_feature
 from ray_musicssl.config.feature import FeatureConfig
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.run_dir import done_facts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ def open_labels(shards: Shards, path: Path | None = None) -> LabelSet:
 
     Args:
         shards: the clips that the labels must belong to.
-        path: a directory that `musicssl label` has finished; None for the only one under the shards.
+        path: a directory that `musicssl label` has finished; None for the only one under the shards that is theirs.
 
     Raises:
         ConfigError: if `path` is None and there are several sets.
@@ -59,8 +62,20 @@ def open_labels(shards: Shards, path: Path | None = None) -> LabelSet:
     return _from_facts(directory, facts)
 
 
+def sets_of(shards: Shards) -> list[Path]:
+    """The finished sets under the shards, by name; a set of other shards is passed over with a warning."""
+    found = []
+    for marker in sorted(shards.labels_dir.glob("*/done-label.json")):
+        facts = done_facts(marker.parent, "label")
+        if facts is not None and facts["shards"] == shards.content_hash:
+            found.append(marker.parent)
+        else:
+            logger.warning("%s was made from other shards and is not used; delete it", marker.parent)
+    return found
+
+
 def _only_set(shards: Shards) -> Path:
-    found = sorted(marker.parent for marker in shards.labels_dir.glob("*/done-label.json"))
+    found = sets_of(shards)
     if not found:
         raise DataError(
             f"no labels under {shards.labels_dir}; run `musicssl label --shards {shards.path} --codebook CODEBOOK`"

@@ -1,5 +1,8 @@
 """Where k-means starts: k-means++ on a sample of frames that depends on the seed alone."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float32, Int64
 
@@ -28,15 +31,36 @@ def seed_rows(num_frames: int, num_clusters: int, seed: int) -> Int64[np.ndarray
     return np.sort(np.random.default_rng(seed).choice(num_frames, wanted, replace=False))
 
 
+class _Telling(np.random.RandomState):
+    """A generator that says when numbers are drawn from it."""
+
+    def __init__(self, seed: int, on_draw: Callable[[], None]) -> None:
+        super().__init__(seed)
+        self._on_draw = on_draw
+
+    def uniform(self, *args: Any, **kwargs: Any) -> Any:
+        """As its base does; scikit-learn calls it once for every seed but the first."""
+        self._on_draw()
+        return super().uniform(*args, **kwargs)
+
+
+def _say_nothing() -> None:
+    """Nobody watches."""
+
+
 def kmeans_plus_plus(
-    frames: Float32[np.ndarray, "frames dim"], num_clusters: int, seed: int
+    frames: Float32[np.ndarray, "frames dim"],
+    num_clusters: int,
+    seed: int,
+    *,
+    on_seed: Callable[[], None] = _say_nothing,
 ) -> Float32[np.ndarray, "clusters dim"]:
     """Frames that are far from one another, by greedy k-means++ as in scikit-learn.
 
-    The same bits for any number of cores: products run on one thread.
+    The same bits for any number of cores: products run on one thread. `on_seed` is called before each seed but the first.
     """
     from sklearn.cluster import kmeans_plusplus  # noqa: PLC0415  (a second of imports that labelling does not need)
 
     with one_blas_thread():
-        centroids, _ = kmeans_plusplus(frames, num_clusters, random_state=seed % 2**32)
+        centroids, _ = kmeans_plusplus(frames, num_clusters, random_state=_Telling(seed % 2**32, on_seed))
     return np.ascontiguousarray(centroids, np.float32)

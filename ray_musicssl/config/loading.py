@@ -95,7 +95,8 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Turn `a.b=1 a.c=x` into `{"a": {"b": 1, "c": "x"}}`.
 
     Raises:
-        ConfigError: if a word has no `=`, its value is not YAML, or two words contradict each other.
+        ConfigError: if a word has no `=`, its value is not YAML, or it takes for a value what another takes for a section
+            (`a=1 a.b=2`). Of two words for one key the later counts.
     """
     values: dict[str, Any] = {}
     for word in overrides:
@@ -108,8 +109,19 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f'the value in "{word}" is not YAML: {error}') from error
         for part in reversed(path.split(".")):
             value = {part: value}
+        if _contradict(values, value):
+            raise ConfigError(
+                f'"{word}" and an earlier word contradict each other: one sets a section, one a key in it'
+            )
         values = merge(values, value)
     return values
+
+
+def _contradict(earlier: Any, later: Any) -> bool:
+    """Whether one has a plain value where the other has a section."""
+    if not (isinstance(earlier, Mapping) and isinstance(later, Mapping)):
+        return isinstance(earlier, Mapping) != isinstance(later, Mapping)
+    return any(_contradict(earlier[key], later[key]) for key in earlier.keys() & later.keys())
 
 
 def _number_or(value: Any) -> Any:

@@ -8,9 +8,9 @@ from ray_musicssl.config.section import Section
 class PrepareConfig(Section):
     """How files become clips, and clips become Parquet parts."""
 
-    clip_s: float = Field(default=30.0, gt=0, le=30)
-    """Longest clip. Source: Ma et al. 2023, 3.1 (30 s excerpts)."""
-    min_clip_s: float = Field(default=1.0, gt=0)
+    clip_s: float = Field(default=30.0, ge=0.025, le=30)
+    """Longest clip; 25 ms are one frame of the encoder. Source: Ma et al. 2023, 3.1 (30 s excerpts)."""
+    min_clip_s: float = Field(default=1.0, ge=0.025)
     """A file or a file's tail shorter than this is not used."""
     clips_per_row_group: int = Field(default=8, ge=1, le=64)
     """Clips that are read together; 8 clips of 30 s are 7.7 MB."""

@@ -38,7 +38,17 @@ from ray_musicssl.on_ray.session import run_tasks, session
 from ray_musicssl.probing.embed import Encoder, Layers, load_encoder
 from ray_musicssl.probing.features import Pool
 from ray_musicssl.progress import progress, stderr
-from ray_musicssl.run_dir import RunDir, done_with, hash_of, locked, mark_done, read_json, replacing, write_json
+from ray_musicssl.run_dir import (
+    RunDir,
+    done_with,
+    hash_of,
+    locked,
+    mark_done,
+    read_json,
+    remove_temporaries,
+    replacing,
+    write_json,
+)
 from ray_musicssl.training.checkpoint import newest_checkpoint
 
 ROW_GROUP_BYTES = 8 << 20  # of embeddings held before they are written: frames of a long file would fill the memory
@@ -113,6 +123,7 @@ def embed_files(
     fingerprint = hash_of([plan.fingerprint, encoder.content_hash, chosen, pool])
     with locked(out):
         if done_with(out, "embed", fingerprint=fingerprint, remedy="choose another --out") is None:
+            remove_temporaries(out)
             jobs = [
                 _PartJob(
                     part=part,
@@ -128,6 +139,7 @@ def embed_files(
             rows = _embed_parts(jobs, plan.num_files, fingerprint)
             write_ledger(out / "ledger.parquet", rows)
             facts = {"encoder": encoder.name, "encoder_hash": encoder.content_hash, "statuses": count_statuses(rows)}
+            remove_temporaries(out)
             mark_done(out, "embed", fingerprint=fingerprint, facts=facts)
     _check_ledger(out / "ledger.parquet", max_bad_fraction)
     return out

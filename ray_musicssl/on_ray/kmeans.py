@@ -29,11 +29,11 @@ from ray_musicssl.config.feature import FeatureConfig
 from ray_musicssl.config.pretrain import KmeansConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.features.base import TargetFeature, clip_frames
-from ray_musicssl.on_ray.session import TASK_RETRIES, session
+from ray_musicssl.on_ray.session import TASK_RETRIES, result_of, session
 from ray_musicssl.on_ray.targets import feature_here, gpus_per_task
 from ray_musicssl.probing.hidden_targets import load_feature, resolve
 from ray_musicssl.progress import progress
-from ray_musicssl.run_dir import done_with, hash_of, locked, mark_done
+from ray_musicssl.run_dir import done_with, hash_of, locked, mark_done, remove_temporaries
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def fit_codebook(shards: Shards, out: Path, config: KmeansConfig, *, cpus_per_ta
     feature = load_feature(config.feature)
     sample = _checked_sample(shards, feature, config)
     with locked(out), session():
+        remove_temporaries(out)
         saved = load_state(out / STATE_NAME, fingerprint)
         blocks = _Blocks.of(shards, config.feature, sample.blocks, cpus_per_task)
         state = saved or LloydState(centroids=_seeds(blocks, config))
@@ -100,7 +101,7 @@ class _Blocks:
             pending = list(counts)
             while pending:
                 ready, pending = ray.wait(pending)
-                ray.get(ready)  # raises here what the task raised
+                result_of(ready)  # raises here what the task raised
                 meter.advance(sizes[ready[0]])
         return cls(refs, list(sizes.values()), cpus_per_task)
 
@@ -115,19 +116,19 @@ class _Blocks:
         cuts = np.searchsorted(wanted, self._ends)
         shares = np.split(wanted, cuts[:-1])
         asked = [self._rows.remote(r, s - start) for r, s, start in zip(self._refs, shares, starts, strict=True)]
-        return np.concatenate(ray.get(asked))
+        return np.concatenate(result_of(asked))
 
     def sums(self, centroids: Float32[np.ndarray, "clusters dim"]) -> ClusterSums:
         """What all blocks add up to, along the tree over block numbers."""
         shared = ray.put(centroids)
-        parts: list[ClusterSums] = ray.get([self._sums.remote(ref, shared) for ref in self._refs])
+        parts: list[ClusterSums] = result_of([self._sums.remote(ref, shared) for ref in self._refs])
         return add_along_tree(parts, ClusterSums.__add__)
 
     def farthest(self, centroids: Float32[np.ndarray, "clusters dim"], count: int) -> Farthest:
         """The `count` frames of all blocks that are farthest from their centroids."""
         shared = ray.put(centroids)
         asked = [self._farthest.remote(ref, shared, count, number) for number, ref in enumerate(self._refs)]
-        parts: list[Farthest] = ray.get(asked)
+        parts: list[Farthest] = result_of(asked)
         return add_along_tree(parts, lambda one, other: one.merged(other, count))
 
 
@@ -204,7 +205,10 @@ def _checked_sample(shards: Shards, feature: TargetFeature, config: KmeansConfig
 def _seeds(blocks: _Blocks, config: KmeansConfig) -> Float32[np.ndarray, "clusters dim"]:
     settings = config.clustering
     rows = seed_rows(blocks.num_frames, settings.num_clusters, settings.seed)
-    return kmeans_plus_plus(blocks.rows(rows), settings.num_clusters, settings.seed)
+    with progress("kmeans seeds", settings.num_clusters, "seeds") as meter:
+        frames = blocks.rows(rows)
+        meter.advance()  # the first one is drawn, not searched for
+        return kmeans_plus_plus(frames, settings.num_clusters, settings.seed, on_seed=meter.advance)
 
 
 def _iterate(

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Int32
 
 from ray_musicssl.audio.shard import LABEL_SCHEMA, Shards, part_name, pcm_views
+from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.codebook import Codebook, entropy_nats, feature_values, load_codebook
 from ray_musicssl.clustering.sums import assign, one_blas_thread
 from ray_musicssl.config.feature import FeatureConfig, HiddenConfig
@@ -29,11 +30,13 @@ from ray_musicssl.on_ray.targets import feature_here, gpus_per_task
 from ray_musicssl.probing.hidden_targets import load_feature
 from ray_musicssl.progress import progress
 from ray_musicssl.run_dir import (
+    HASH_LENGTH,
     done_with,
     hash_of,
     locked,
     mark_done,
     read_json,
+    remove_temporaries,
     replacing,
     sha256_file,
     write_json,
@@ -84,6 +87,7 @@ def label(shards: Shards, codebook: Codebook, *, encoder: Path | None = None) ->
     _check_fits_its_feature(codebook)
     here = replace(shards, path=shards.path.resolve())
     with locked(directory):
+        remove_temporaries(directory)
         codebook.save(directory)
         jobs = [
             _PartJob(shards=here, directory=directory.resolve(), part=part, fingerprint=fingerprint)
@@ -91,6 +95,7 @@ def label(shards: Shards, codebook: Codebook, *, encoder: Path | None = None) ->
         ]
         _label_parts(jobs, shards.num_clips, codebook.feature)
         facts = _summary(shards, codebook, [read_json(job.facts_path) for job in jobs])
+        remove_temporaries(directory)
         mark_done(directory, "label", fingerprint=fingerprint, facts=facts)
     return directory
 
@@ -126,7 +131,7 @@ def _label_part(job: _PartJob) -> int:
     torch.set_num_threads(1)
     codebook = load_codebook(job.directory)
     feature = feature_here(codebook.feature)
-    audio_path = job.shards.part_path(job.part)
+    audio_path, audio_sha256 = job.shards.part_path(job.part), _checked_hash(job.shards, job.part)
     counts = np.zeros(codebook.num_clusters, np.int64)
     num_clips = 0
     with replacing(job.labels_path) as temporary:
@@ -144,7 +149,7 @@ def _label_part(job: _PartJob) -> int:
     facts = {
         "fingerprint": job.fingerprint,
         "sha256": sha256_file(job.labels_path),
-        "audio_sha256": sha256_file(audio_path),
+        "audio_sha256": audio_sha256,
         "codebook_hash": codebook.hash,
         "feature": feature_values(codebook.feature),
         "frame_rate": codebook.frame_rate,
@@ -153,6 +158,21 @@ def _label_part(job: _PartJob) -> int:
     }
     write_json(job.facts_path, facts)
     return num_clips
+
+
+def _checked_hash(shards: Shards, part: int) -> str:
+    """The SHA-256 of an audio part, which must be what `prepare` recorded."""
+    path = shards.part_path(part)
+    try:
+        recorded, found = read_json(sidecar_path(shards.path, part))["sha256"], sha256_file(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be checked ({error}); make the shards again") from error
+    if found != recorded:
+        raise DataError(
+            f"{path} has changed since `prepare` wrote it (SHA-256 {found[:HASH_LENGTH]}, recorded {recorded[:HASH_LENGTH]}); "
+            f"make the shards again"
+        )
+    return found
 
 
 def check_rows(audio_path: Path, labels_path: Path) -> None:

@@ -8,13 +8,14 @@ Conventions:
 
 import itertools
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
 from ray_musicssl import run_dir
 from ray_musicssl.audio import ledger
@@ -33,7 +34,7 @@ from ray_musicssl.audio.shard import Clip, Shards, open_shards, part_name
 from ray_musicssl.audio.sources import AudioFile, list_files
 from ray_musicssl.audio.writer import is_written, read_record, sidecar_path, write_manifest, write_part
 from ray_musicssl.config.prepare import PrepareConfig
-from ray_musicssl.errors import DataError, EnvironmentFaultError, MusicsslError
+from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.on_ray.session import run_tasks, session
 from ray_musicssl.progress import Meter, progress
 
@@ -72,6 +73,7 @@ def prepare(
         EnvironmentFaultError: if the disk cannot hold the result, or `out` is in use.
     """
     plan = plan_parts(list_files(audio), config)
+    out = out.resolve()  # workers have working directories of their own
     with run_dir.locked(out):
         if fresh:
             _remove_results(out)
@@ -79,7 +81,7 @@ def prepare(
         facts = run_dir.done_with(out, STAGE, fingerprint=plan.fingerprint, remedy="use --fresh or another --out")
         todo = [part for part in plan.parts if not is_written(part, out)]
         if facts is None or todo:
-            _remove_temporaries(out)
+            run_dir.remove_temporaries(out)
             _write_parts(plan, todo, _Job(config=config, out_dir=out, decode=decode))
             facts = _finish(plan, config, out)
     _check_bad_fraction(facts, out, max_bad_fraction=max_bad_fraction)
@@ -130,14 +132,9 @@ def _write_in_parallel(waiting: dict[int, PartPlan], job: _Job, meter: Meter) ->
         return job.write(part)
 
     parts = list(waiting.values())
-    try:
-        for index, num_files in run_tasks(write, parts):
-            del waiting[parts[index].number]
-            meter.advance(num_files)
-    except RayTaskError as error:
-        if isinstance(error.cause, MusicsslError):
-            raise error.cause from None
-        raise
+    for index, num_files in run_tasks(write, parts):
+        del waiting[parts[index].number]
+        meter.advance(num_files)
 
 
 def _clear_crash(waiting: dict[int, PartPlan], job: _Job, meter: Meter) -> bool:
@@ -201,6 +198,7 @@ def _finish(plan: PreparePlan, config: PrepareConfig, out: Path) -> dict[str, An
         "common_reasons": reasons,
         "config": config.model_dump(mode="json"),
     }
+    run_dir.remove_temporaries(out)
     # Written last: if it exists, every part, the manifest and the ledger are complete.
     run_dir.mark_done(out, STAGE, fingerprint=plan.fingerprint, facts=facts)
     return facts
@@ -212,7 +210,7 @@ def _check_bad_fraction(facts: dict[str, Any], out: Path, *, max_bad_fraction: f
         raise DataError(
             f"{num_bad} of {num_files} files are rejected ({_counted(facts['common_reasons'])}), more than the "
             f"{max_bad_fraction:g} allowed; {out / 'ledger.parquet'} tells of each. The shards are written: "
-            f"accept them with --max-bad-fraction {num_bad / num_files:.4f} or more"
+            f"accept them with --max-bad-fraction {math.ceil(num_bad / num_files * 1e4) / 1e4:.4f} or more"
         )
 
 
@@ -227,12 +225,4 @@ def _remove_results(out: Path) -> None:
     for part in range(recorded_parts(out)):
         sidecar_path(out, part).unlink(missing_ok=True)
         (out / part_name(part)).unlink(missing_ok=True)
-    _remove_temporaries(out)
     (out / PLAN_NAME).unlink(missing_ok=True)
-
-
-def _remove_temporaries(out: Path) -> None:
-    """Remove what a killed run left half-written; the lock makes sure that nobody is writing it."""
-    for name in ("part-*", *_RESULTS, PLAN_NAME):
-        for path in out.glob(f".{name}.????????.tmp"):
-            path.unlink()

@@ -1,8 +1,8 @@
 """One way to reach a cluster, and one way to run many tasks on it.
 
 Conventions:
-    `RAY_ADDRESS` names a running cluster (a job has it set); without it a private one is started on this machine, bound to
-    the loopback interface, with a token only its owner can read. It ends with the process.
+    `RAY_ADDRESS` names a running cluster (a job has it set); if it is absent or empty, a private one is started on this
+    machine, bound to the loopback interface, with a token only its owner can read. It ends with the process.
 """
 
 import logging
@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 
 import psutil
 import ray
+from ray.exceptions import RayTaskError
+
+from ray_musicssl.errors import MusicsslError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -46,9 +49,10 @@ def session(*, num_cpus: int | None = None) -> Iterator[None]:
 def connect(*, num_cpus: int | None = None) -> None:
     """Connect to the cluster that `RAY_ADDRESS` names, or start a private one."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if "RAY_ADDRESS" not in os.environ:
+    if not os.environ.get("RAY_ADDRESS"):
         _private_token()
         options |= {
+            "address": "local",  # without it, Ray joins a cluster that `ray start` left on this machine
             "num_cpus": num_cpus or os.cpu_count() or 1,
             "include_dashboard": False,
             "object_store_memory": _object_store_bytes(),
@@ -96,8 +100,8 @@ def run_tasks(
 ) -> Iterator[tuple[int, ResultT]]:
     """Run `function` on each item as a Ray task and give `(index, result)` as they end, in any order.
 
-    A task lost with its worker is tried again; one that raises raises here. Only a few more tasks than the cluster has room
-    for are in flight, so a million items cost nothing to begin.
+    A task lost with its worker is tried again; one that raises raises here, as `result_of` does. Only a few more tasks than
+    the cluster has room for are in flight, so a million items cost nothing to begin.
     """
     remote = ray.remote(function).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=TASK_RETRIES)
     room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.1)))
@@ -109,4 +113,19 @@ def run_tasks(
         if not pending:
             return
         ready, _ = ray.wait(list(pending), num_returns=1)
-        yield pending.pop(ready[0]), ray.get(ready[0])
+        yield pending.pop(ready[0]), result_of(ready[0])
+
+
+def result_of(refs: Any) -> Any:
+    """What a reference, or each of a list of them, refers to, as `ray.get` gives it.
+
+    Raises:
+        MusicsslError: the task's own, without the traceback of the worker that Ray puts around it.
+        RayError: for all else that ended the task.
+    """
+    try:
+        return ray.get(refs)
+    except RayTaskError as error:
+        if isinstance(error.cause, MusicsslError):
+            raise error.cause from None
+        raise

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ray_musicssl.audio.shard import Shards
-from ray_musicssl.clustering.label_set import LabelSet, open_labels
+from ray_musicssl.clustering.label_set import LabelSet, open_labels, sets_of
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.errors import ConfigError
-from ray_musicssl.run_dir import done_facts
 
 
 def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] = ()) -> list[LabelSet]:
@@ -16,17 +15,16 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
     Args:
         config: the run; its features must match, and its `num_clusters` decides between several sets of a feature.
         shards: the clips.
-        paths: label directories to choose from; none: all under the shards.
+        paths: label directories to choose from; none: all under the shards that were made from them.
 
     Raises:
         ConfigError: if a feature has no label set, or several that fit equally.
-        DataError: if a set is unfinished or belongs to other shards.
+        DataError: if a set of `paths` is unfinished or belongs to other shards, or any set is damaged.
     """
     wanted = config.label_configs
     if not wanted:
         return []
-    directories = list(paths) or sorted(path for path in shards.labels_dir.glob("*") if done_facts(path, "label"))
-    found = [open_labels(shards, path) for path in directories]
+    found = [open_labels(shards, path) for path in paths or sets_of(shards)]
     return [_choose(kmeans, found, shards) for kmeans in wanted]
 
 

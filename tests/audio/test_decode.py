@@ -10,7 +10,6 @@ import pytest
 import soundfile as sf
 import soxr
 
-from ray_musicssl.audio import mp3
 from ray_musicssl.audio.decode import decode_file
 from ray_musicssl.audio.ledger import LedgerRow
 from ray_musicssl.audio.shard import Clip
@@ -123,19 +122,6 @@ def test_a_damaged_flac_keeps_what_was_decoded(tmp_path, change: Callable[[bytes
     np.testing.assert_allclose(audio_of(clips), noise(6, 16_000)[: int(row.seconds_out * 16_000), 0], atol=1 / 32768)
 
 
-def variable_mp3(seconds: float = 10) -> bytes:
-    wave = np.concatenate([0.002 * noise(seconds / 2, 44_100), noise(seconds / 2, 44_100)])
-    buffer = io.BytesIO()
-    sf.write(buffer, wave, 44_100, format="MP3", bitrate_mode="VARIABLE", compression_level=0.3)
-    return buffer.getvalue()
-
-
-def without_tag(data: bytes) -> bytes:
-    found = mp3.walk(io.BytesIO(data))
-    assert found is not None
-    return data[found.ranges[0][0] :]
-
-
 def test_reading_on_after_each_block_does_not_damage_an_mp3(tmp_path):
     # soundfile's own read seeks after every block, which costs up to 1 % of full scale at this rate.
     sf.write(tmp_path / "a.mp3", noise(6, 22_050), 22_050)
@@ -143,37 +129,6 @@ def test_reading_on_after_each_block_does_not_damage_an_mp3(tmp_path):
     whole, _ = sf.read(tmp_path / "a.mp3", dtype="float32")
     expected = np.clip(soxr.resample(whole, 22_050, 16_000, quality="HQ"), -1, 1)
     np.testing.assert_allclose(audio_of(clips), expected, atol=1 / 32768)
-
-
-MP3_CASES = {
-    "no tag": (without_tag, 10, "used"),
-    "joined": (lambda data: data + data, 20, "used"),
-    "junk first": (lambda data: b"\x00junk" * 3000 + data, 10, "used"),
-    "cut, no tag": (lambda data: without_tag(data)[: len(data) // 2], None, "used"),
-    "cut, with tag": (lambda data: data[: len(data) // 2], None, "partial"),
-    "damaged": (lambda data: data[:40_000] + bytes(3000) + data[43_000:], 9.7, "partial"),
-}
-
-
-@pytest.mark.parametrize("case", MP3_CASES)
-def test_mp3s_are_decoded_to_their_last_frame(tmp_path, case):
-    change, seconds, status = MP3_CASES[case]
-    data = change(variable_mp3())
-    (tmp_path / "a.mp3").write_bytes(data)
-    row, _ = decoded(tmp_path, PrepareConfig(clip_s=2, min_clip_s=0.1))
-    found = mp3.walk(io.BytesIO(data))
-    assert found is not None
-    assert row.status == status
-    assert row.seconds_out == pytest.approx(seconds or found.seconds, abs=0.2)
-
-
-def test_chained_ogg_is_suspect_and_tells_both_durations(tmp_path):
-    sf.write(tmp_path / "one.ogg", noise(3, 44_100), 44_100)
-    data = (tmp_path / "one.ogg").read_bytes()
-    (tmp_path / "one.ogg").write_bytes(data + data)
-    row, _ = decoded(tmp_path)
-    assert (row.status, row.seconds_in) == ("suspect", pytest.approx(6, abs=0.05))
-    assert row.reason.startswith("holds more than was decoded: 6.0 s, decoded 3.0 s")
 
 
 def test_nan_and_infinity_are_counted_and_silent(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 import soundfile as sf
 
 from ray_musicssl.audio import mp3
-from ray_musicssl.audio.mp3 import TaggedMp3, parse_header, walk, xing_frame
+from ray_musicssl.audio.mp3 import parse_header, walk
+from ray_musicssl.audio.tagged_mp3 import TaggedMp3, xing_frame
 
 SECONDS = 12
 
@@ -89,6 +90,36 @@ def test_damage_in_the_middle_is_cut_out():
     found = found_in(bare[:middle] + bytes(5000) + bare[middle:])
     assert found.skipped_bytes >= 5000
     assert found.num_frames >= found_in(bare).num_frames - 2
+
+
+@pytest.mark.parametrize("into_header", range(6))
+def test_a_hole_is_crossed_wherever_the_next_frame_begins(into_header):
+    # The search reads 256 KB at a time; a header may lie across the end of what is read.
+    found = found_in(encoded())
+    bare = untagged(encoded())
+    middle = _offset_of_frame(bare, 100)
+    hole = bytes((1 << 18) - into_header)
+    crossed = found_in(bare[:middle] + hole + bare[middle:])
+    assert crossed.skipped_bytes == len(hole)
+    assert (crossed.num_frames, crossed.tail_bytes) == (found.num_frames, 0)
+
+
+def _offset_of_frame(bare: bytes, number: int) -> int:
+    offset = 0
+    for _ in range(number):
+        header = parse_header(bare[offset : offset + 4])
+        assert header is not None
+        offset += header.size_bytes
+    return offset
+
+
+def test_a_walk_that_is_late_leaves_the_rest_as_tail():
+    bare = untagged(encoded())
+    looks = iter([False] * 10 + [True] * 9)
+    found = walk(io.BytesIO(bare), lambda: next(looks))
+    assert found is not None
+    assert found.num_frames <= 10
+    assert found.audio_bytes + found.tail_bytes == len(bare)
 
 
 def test_a_cut_last_frame_is_not_counted():

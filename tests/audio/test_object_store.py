@@ -1,6 +1,7 @@
 """The road from an S3 bucket, against a server on this machine that speaks its protocol."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.fs as pa_fs
@@ -69,6 +70,12 @@ def test_a_bucket_gives_the_same_files_and_clips_as_a_folder(music, bucket):
 def test_a_manifest_in_a_bucket_names_files_beside_it(bucket):
     files = list_files(bucket("set/list.csv"))
     assert {file.path: file.problem for file in files} == {"lost.flac": "missing", "sub/b.ogg": ""}
+
+
+def test_an_object_that_goes_after_the_listing_is_missing(bucket):
+    file = list_files(bucket("set/list.csv"))[1]
+    row, clips = decoded(replace(file, location="shelf/set/sub/gone.ogg"))
+    assert (row.status, row.reason, clips) == ("rejected", "missing", [])
 
 
 @pytest.mark.parametrize("path", ["nothing", "other"])

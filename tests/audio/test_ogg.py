@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from ray_musicssl.audio.ogg import total_seconds
+from ray_musicssl.audio.ogg import OggWalk, walk
 
 
 def encoded(subtype: str, sample_rate: int) -> bytes:
@@ -14,27 +14,44 @@ def encoded(subtype: str, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
+def found_in(data: bytes) -> OggWalk:
+    found = walk(io.BytesIO(data))
+    assert found is not None
+    return found
+
+
 CASES = [("VORBIS", 44_100), ("VORBIS", 128_000), ("OPUS", 48_000)]
 
 
 @pytest.mark.parametrize(("subtype", "sample_rate"), CASES)
 def test_one_stream_has_the_length_that_was_written(subtype, sample_rate):
-    assert total_seconds(io.BytesIO(encoded(subtype, sample_rate))) == pytest.approx(3, abs=0.02)
+    found = found_in(encoded(subtype, sample_rate))
+    assert found.seconds == pytest.approx(3, abs=0.02)
+    assert not found.is_cut
 
 
 @pytest.mark.parametrize(("subtype", "sample_rate"), CASES)
 def test_chained_streams_add_up(subtype, sample_rate):
     data = encoded(subtype, sample_rate)
-    assert total_seconds(io.BytesIO(data + data)) == pytest.approx(6, abs=0.04)
+    assert found_in(data + data) == OggWalk(seconds=2 * found_in(data).seconds, is_cut=False)
 
 
-def test_a_cut_page_is_not_counted():
+def test_a_cut_page_is_not_counted_but_noted():
     data = encoded("VORBIS", 44_100)
-    cut = total_seconds(io.BytesIO(data[: len(data) // 2]))
-    assert cut is not None
-    assert 0 < cut < 2.9
+    found = found_in(data[: len(data) // 2])
+    assert 0 < found.seconds < 2.9
+    assert found.is_cut
+
+
+def test_a_stream_without_its_last_page_is_cut_wherever_it_stands():
+    data = encoded("VORBIS", 44_100)
+    short = data[: data.rindex(b"OggS")]
+    assert found_in(short).is_cut
+    assert found_in(short + data).is_cut
+    assert found_in(data + short).is_cut
+    assert not found_in(data + b"TAG" + bytes(125)).is_cut
 
 
 @pytest.mark.parametrize("data", [b"", b"OggS", b"RIFF" * 20, bytes(1000)])
 def test_nothing_is_found_where_there_is_no_ogg(data):
-    assert total_seconds(io.BytesIO(data)) is None
+    assert walk(io.BytesIO(data)) is None

@@ -34,6 +34,11 @@ def test_large_collections_get_parts_of_the_wanted_size():
     assert min(sizes) > 100e6
 
 
+def test_what_is_not_decoded_needs_no_room():
+    film = AudioFile(path="film.mp4", location="/film.mp4", size_bytes=9_000_000_000, problem="unsupported format: mp4")
+    assert estimate_bytes(film) == estimate_bytes(files_of([0])[0])
+
+
 def test_a_part_is_known_by_its_own_files_and_the_settings():
     files = files_of([5_000_000] * 20)
     plan = plan_parts(files, PrepareConfig())

@@ -29,6 +29,17 @@ def test_a_folder_gives_its_audio_files_sorted_and_nothing_else(tmp_path):
     assert paths(tmp_path) == ["a.mp3", "a/z.FLAC", "b.wav", "x.wav/inside.ogg"]
 
 
+def test_audio_that_cannot_be_decoded_is_a_row_with_the_reason(tmp_path):
+    make(tmp_path, "a.wav", "b.M4A", "deep/c.wma")
+    expected = {"a.wav": "", "b.M4A": "unsupported format: m4a", "deep/c.wma": "unsupported format: wma"}
+    assert problems(tmp_path) == problems(tmp_path / "**" / "*") == problems(f"file://{tmp_path}") == expected
+
+
+def test_what_a_mac_writes_beside_a_file_is_not_audio(tmp_path):
+    make(tmp_path, "a.wav", "._a.wav", "deep/._b.m4a")
+    assert paths(tmp_path) == paths(tmp_path / "**" / "*") == paths(f"file://{tmp_path}") == ["a.wav"]
+
+
 def test_track_ids_survive_moving_the_folder(tmp_path):
     make(tmp_path, "one/a/b.wav")
     before = list_files(str(tmp_path / "one"))[0]
@@ -36,6 +47,17 @@ def test_track_ids_survive_moving_the_folder(tmp_path):
     after = list_files(str(tmp_path / "two"))[0]
     assert before.track_id == after.track_id
     assert before.location != after.location
+
+
+@pytest.mark.parametrize("audio", ["music", "music/*/*.wav", "music/a/b.wav", "music/list.csv"])
+def test_files_are_found_again_from_another_working_directory(tmp_path, monkeypatch, audio):
+    make(tmp_path, "music/a/b.wav")
+    (tmp_path / "music/list.csv").write_text("path\na/b.wav\n")
+    monkeypatch.chdir(tmp_path)
+    (file,) = list_files(audio)
+    monkeypatch.chdir("/")
+    assert Path(file.location).read_bytes() == b"x"
+    assert not Path(file.path).is_absolute()
 
 
 def test_a_symlink_loop_is_one_row_and_a_good_link_is_followed(tmp_path):

@@ -1,14 +1,20 @@
+import contextlib
 import errno
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile as sf
 
+from ray_musicssl.audio import writer
+from ray_musicssl.audio.decode import decode_file
 from ray_musicssl.audio.ledger import LedgerRow
 from ray_musicssl.audio.parts import PartPlan
 from ray_musicssl.audio.shard import CLIP_SCHEMA, Clip, pcm_views, read_row_group
-from ray_musicssl.audio.sources import AudioFile
+from ray_musicssl.audio.sources import AudioFile, list_files
 from ray_musicssl.audio.writer import is_written, read_record, sidecar_path, write_manifest, write_part
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.errors import EnvironmentFaultError
@@ -102,12 +108,57 @@ def test_an_error_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_said_plainly(tmp_path):
-    def full(file: AudioFile, config, keep):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def recordings(tmp_path):
+    """A part of three recordings that are all there, 3 s each."""
+    (tmp_path / "music").mkdir()
+    for number in range(3):
+        sf.write(tmp_path / "music" / f"{number}.wav", np.full(48_000, 0.1), 16_000)
+    return PartPlan(number=0, files=tuple(list_files(str(tmp_path / "music"))), fingerprint="print")
 
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize("clips_per_row_group", [2, 64])  # full while a file is decoded, and when the part is closed
+def test_a_full_disk_is_said_plainly(recordings, tmp_path, monkeypatch, clips_per_row_group):
+    monkeypatch.setattr(writer, "replacing", lambda path: contextlib.nullcontext(Path("/dev/full")))
+    config = PrepareConfig(clip_s=1, clips_per_row_group=clips_per_row_group)
     with pytest.raises(EnvironmentFaultError, match=r"disk is full while writing .*part-00000\.parquet"):
-        write_part(part_of("9"), CONFIG, tmp_path, full)
+        write_part(recordings, config, tmp_path / "out", decode_file)
+    assert not sidecar_path(tmp_path / "out", 0).exists()
+
+
+@pytest.mark.parametrize("clips_per_row_group", [2, 64])
+def test_a_write_that_fails_half_way_says_why_and_leaves_nothing(recordings, tmp_path, clips_per_row_group):
+    config = PrepareConfig(clip_s=1, clips_per_row_group=clips_per_row_group)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, hard))  # as a disk that fills up: 2.5 clips fit
+    try:
+        with pytest.raises(EnvironmentFaultError, match=r"part-00000\.parquet cannot be written: .*File too large"):
+            write_part(recordings, config, tmp_path / "out", decode_file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOSPC, "the disk is full"), (errno.EIO, "cannot be written: Input/output error")]
+)
+def test_a_write_that_fails_once_is_not_blamed_on_the_recording(recordings, tmp_path, monkeypatch, number, said):
+    write_table, failed = pq.ParquetWriter.write_table, []
+
+    def failing_once(parquet, table):
+        if not failed:
+            failed.append(table)
+            raise OSError(number, os.strerror(number))
+        write_table(parquet, table)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", failing_once)
+    config = PrepareConfig(clip_s=1, clips_per_row_group=2)
+    with pytest.raises(EnvironmentFaultError, match=said):
+        write_part(recordings, config, tmp_path / "out", decode_file)
+    assert list((tmp_path / "out").iterdir()) == []
+    write_part(recordings, config, tmp_path / "out", decode_file)
+    assert [row.status for row in read_record(tmp_path / "out", 0).ledger] == ["used"] * 3
 
 
 def test_the_manifest_finds_every_clip(tmp_path):

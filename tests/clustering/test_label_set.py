@@ -50,6 +50,15 @@ def test_of_several_sets_one_must_be_named(shards):
     assert open_labels(shards, second).codebook_hash == "def"
 
 
+def test_a_set_of_other_shards_is_passed_over_aloud_unless_it_is_named(shards, caplog):
+    stale, own = finish(shards, "abc", made_from="those"), finish(shards, "def")
+    assert open_labels(shards).path == own
+    assert f"{stale} was made from other shards" in caplog.text
+    assert "delete it" in caplog.text
+    with pytest.raises(DataError, match="made from shards those"):
+        open_labels(shards, stale)
+
+
 def test_no_set_says_which_command_makes_one(shards):
     with pytest.raises(DataError, match="run `musicssl label --shards"):
         open_labels(shards)

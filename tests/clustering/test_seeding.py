@@ -12,6 +12,16 @@ def test_seeds_are_those_of_scikit_learn():
     np.testing.assert_array_equal(kmeans_plus_plus(frames, 12, seed=3), expected)
 
 
+def test_every_seed_but_the_first_is_told_and_telling_changes_nothing():
+    frames = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    told = []
+    seeds = kmeans_plus_plus(frames, 12, seed=3, on_seed=lambda: told.append(1))
+    assert (
+        len(told) == 11
+    )  # if this fails, scikit-learn draws otherwise now and the meter of `kmeans seeds` stands still
+    np.testing.assert_array_equal(seeds, kmeans_plus_plus(frames, 12, seed=3))
+
+
 def test_seeds_are_distinct_frames():
     frames = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     seeds = kmeans_plus_plus(frames, 50, seed=0)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_musicssl.config.loading import load_config, merge, parse_overrides, preset_names, read_config, save_config
+from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.errors import ConfigError
 
@@ -53,11 +54,13 @@ def test_stable_keys_can_be_overridden(key, value):
         ("encoder.num_heads=7", "dim=768 must be a multiple of num_heads=7"),
         ("peak_lr", '"peak_lr" is not an override; write section.key=value'),
         ("optim.peak_lr=[1", "is not YAML"),
+        ("audio.crop_s.x=1 audio.crop_s=2", '"audio.crop_s=2" and an earlier word contradict each other'),
+        ("audio=2 audio.crop_s=1", '"audio.crop_s=1" and an earlier word contradict each other'),
     ],
 )
 def test_a_wrong_override_is_named_with_its_value_and_what_is_allowed(override, message):
     with pytest.raises(ConfigError) as caught:
-        load_config(PretrainConfig, overrides=[override])
+        load_config(PretrainConfig, overrides=override.split())
     assert message in str(caught.value)
 
 
@@ -82,6 +85,17 @@ def test_numbers_without_a_dot_are_numbers():
         "optim": {"peak_lr": 5e-4},
         "a": {"b": True, "c": "x"},
     }
+
+
+def test_of_two_words_for_one_key_the_later_counts():
+    assert parse_overrides(["a.b=1", "a.c=3", "a.b=2"]) == {"a": {"b": 2, "c": 3}}
+    assert parse_overrides(["a={b: 1, c: 3}", "a.b=2"]) == {"a": {"b": 2, "c": 3}}
+
+
+@pytest.mark.parametrize("name", ["clip_s", "min_clip_s"])
+def test_clips_shorter_than_a_frame_are_refused(name):
+    with pytest.raises(ConfigError, match=rf"\b{name} = 1e-05: Input should be greater than or equal to 0\.025"):
+        load_config(PrepareConfig, overrides=["clip_s=1e-5", "min_clip_s=1e-5"])
 
 
 @given(st.floats(1e-6, 1.0), st.integers(1, 30), st.integers(0, 2**31))

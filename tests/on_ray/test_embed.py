@@ -97,9 +97,11 @@ def test_frames_are_kept_row_major_and_a_part_that_is_there_is_not_made_again(
     # What a killed command leaves: parts, but neither marker nor ledger.
     for name in ("done-embed.json", "ledger.parquet"):
         (out / name).unlink()
+    (out / ".part-00000.parquet.0123abcd.tmp").touch()
     monkeypatch.setattr(stage, "_embed_part", lambda job: pytest.fail("it made a part again"))
     embed_files(whole_run_dir, str(music_dir / "0.wav"), out, layers=1, pool=None)
     assert (out / "ledger.parquet").exists()
+    assert not list(out.glob(".*.tmp"))
 
 
 @pytest.mark.usefixtures("without_ray")

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,6 +95,17 @@ def test_the_codebook_is_one_process_s_whatever_ran_at_once_or_was_killed(shards
         assert fit_codebook(shards, tmp_path / "one", CONFIG).hash == two_at_once.hash
         with pytest.raises(ResumeRefusedError, match="choose another --out"):
             fit_codebook(shards, tmp_path / "one", other)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_a_damaged_part_is_named_without_the_worker_s_traceback(shards, tmp_path):
+    copy = Path(shutil.copytree(shards.path, tmp_path / "copy"))
+    (copy / part_name(1)).write_bytes(b"torn")
+    with pytest.raises(DataError) as raised:
+        fit_codebook(open_shards(copy), tmp_path / "codebook", CONFIG)
+    assert type(raised.value) is DataError
+    assert str(raised.value).startswith(f"row group 0 of {copy / part_name(1)} cannot be read")
 
 
 def test_fewer_frames_than_clusters_are_refused_before_a_cluster_starts(shards, tmp_path, monkeypatch):

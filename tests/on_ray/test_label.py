@@ -15,6 +15,7 @@ from ray_musicssl.audio.shard import (
     part_name,
     pcm_views,
 )
+from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.codebook import Codebook, FitRecord, load_codebook
 from ray_musicssl.clustering.label_set import open_labels
 from ray_musicssl.config.clustering import ClusteringConfig
@@ -25,7 +26,7 @@ from ray_musicssl.features.base import clip_frames, make_feature
 from ray_musicssl.on_ray import label as stage
 from ray_musicssl.on_ray.label import check_rows, label
 from ray_musicssl.probing.hidden_targets import load_feature, resolve
-from ray_musicssl.run_dir import mark_done, read_json, sha256_file
+from ray_musicssl.run_dir import mark_done, read_json, sha256_file, write_json
 
 LENGTHS = (8000, 300, 5555)  # samples of the clips of a row group; the second one is too short for a frame
 
@@ -47,6 +48,7 @@ def shards(tmp_path):
                 clips.append(clip | {"pcm": pcm})
                 places.append(clip | {"part": part, "row_group": row_group, "row": row})
         pq.write_table(pa.Table.from_pylist(clips, schema=CLIP_SCHEMA), path / part_name(part), row_group_size=3)
+        write_json(sidecar_path(path, part), {"sha256": sha256_file(path / part_name(part))})
     pq.write_table(pa.Table.from_pylist(places, schema=MANIFEST_SCHEMA), path / "manifest.parquet")
     mark_done(path, "prepare", fingerprint="x", facts={"content_hash": "twelve", "num_clips": 12, "seconds": 3.5})
     return open_shards(path)
@@ -158,6 +160,22 @@ def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
 
 
 @pytest.mark.usefixtures("in_process")
+def test_what_killed_workers_left_half_written_goes(shards, codebook, monkeypatch):
+    directory = shards.labels_dir / codebook.hash
+    directory.mkdir(parents=True)
+    (directory / ".part-00000.parquet.0123abcd.tmp").touch()  # of an earlier run
+
+    def leaving(function, items, **_):
+        assert not list(directory.glob(".part*.tmp"))
+        (directory / ".part-00001.parquet.0123abcd.tmp").touch()  # of this one
+        return run_here(function, items)
+
+    monkeypatch.setattr(stage, "run_tasks", leaving)
+    label(shards, codebook)
+    assert not list(directory.glob(".*.tmp"))
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_damaged_part_is_made_again(shards, codebook):
     directory = label(shards, codebook)
     good = (directory / part_name(1)).read_bytes()
@@ -202,9 +220,20 @@ def test_labels_that_are_all_the_same_are_called_out(shards, codebook, caplog):
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_damaged_audio_part_is_named(shards, codebook):
-    shards.part_path(1).write_bytes(b"not parquet")
-    with pytest.raises(DataError, match=r"part-00001.parquet cannot be labelled"):
+@pytest.mark.parametrize("harm", ["other samples", "no parquet", "no sidecar", "gone"])
+def test_a_damaged_audio_part_is_named(shards, codebook, harm):
+    path = shards.part_path(1)
+    if harm == "other samples":
+        table = pq.read_table(path)
+        silence = pa.array([bytes(len(pcm.as_py())) for pcm in table["pcm"]], pa.large_binary())
+        pq.write_table(table.set_column(4, "pcm", silence), path, row_group_size=3)
+    elif harm == "no parquet":
+        path.write_bytes(b"not parquet")
+    elif harm == "gone":
+        path.unlink()
+    else:
+        sidecar_path(shards.path, 1).unlink()
+    with pytest.raises(DataError, match=r"part-00001.parquet .*; make the shards again"):
         label(shards, codebook)
     assert not (shards.labels_dir / codebook.hash / part_name(1)).exists()
 

@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray import session as module
 from ray_musicssl.on_ray.session import run_tasks, session
 
@@ -32,7 +33,14 @@ def test_a_private_cluster_has_a_token_that_only_its_owner_can_read(token_path, 
     assert len(bytes.fromhex(token_path.read_text())) == 32
     assert init_options["num_cpus"] == 3
     assert init_options["include_dashboard"] is False
-    assert "address" not in init_options
+    assert init_options["address"] == "local"  # with none, Ray joins whatever cluster `ray start` left on this machine
+
+
+def test_an_empty_address_is_none(token_path, init_options, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    module.connect()
+    assert init_options["address"] == "local"
+    assert token_path.exists()
 
 
 def test_a_token_that_is_there_is_kept_and_closed_to_others(token_path, init_options):
@@ -53,7 +61,7 @@ def test_a_token_in_the_environment_writes_no_file(token_path, init_options, mon
 def test_a_running_cluster_is_joined_as_it_is(token_path, init_options, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     module.connect(num_cpus=3)
-    assert not {"num_cpus", "object_store_memory", "include_dashboard"} & set(init_options)
+    assert not {"address", "num_cpus", "object_store_memory", "include_dashboard"} & set(init_options)
     assert not token_path.exists()
 
 
@@ -96,6 +104,10 @@ def _refuse(number):
     raise ValueError(f"{number} is refused")
 
 
+def _find_damaged(name):
+    raise DataError(f"{name} is damaged")
+
+
 @pytest.mark.ray
 def test_tasks_give_each_result_once_survive_a_lost_worker_and_pass_errors_on(cluster, tmp_path):
     items = [(number, str(tmp_path / "died") if number == 3 else "") for number in range(12)]
@@ -105,6 +117,10 @@ def test_tasks_give_each_result_once_survive_a_lost_worker_and_pass_errors_on(cl
     with pytest.raises(ValueError, match="2 is refused"):
         list(run_tasks(_refuse, [2]))
     assert list(run_tasks(_refuse, [])) == []
+    with pytest.raises(DataError) as raised:
+        list(run_tasks(_find_damaged, ["a.parquet"]))
+    assert type(raised.value) is DataError
+    assert str(raised.value) == "a.parquet is damaged"  # the sentence, without the worker's traceback
     taken = []
     stream = run_tasks(_square_or_die, _Watched([(number, "") for number in range(100)], taken))
     next(stream)

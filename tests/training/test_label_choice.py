@@ -1,8 +1,12 @@
+import logging
+
 import pytest
 
 from ray_musicssl.config.feature import HiddenConfig
+from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.run_dir import read_json, write_json
 from ray_musicssl.training.label_choice import choose_labels
 from ray_musicssl.training.run_identity import check_labels
 
@@ -12,6 +16,8 @@ FEATURES = [
     {"name": "hidden", "encoder": "/next", "layer": 6, "encoder_hash": "3c4d"},
     {"name": "hidden", "encoder": "/next", "layer": 9, "encoder_hash": "3c4d"},
 ]
+MFCC = {"feature": {"name": "mfcc", "num_coefficients": 13}, "frame_rate": 100.0}
+CONFIG = load_config(PretrainConfig, overrides=["clustering.num_clusters=9", "feature.name=mfcc"])
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +53,36 @@ def test_labels_of_other_weights_are_refused_even_from_the_same_path(shards):
         choose_labels(config, shards)
     with pytest.raises(DataError, match=r"labels the feature .*1a2b.* but this run's feature is .*9f9f"):
         check_labels(config, choose_labels(run_of(encoder="/old/place", encoder_hash="1a2b"), shards))
+
+
+@pytest.fixture
+def two_sets(make_shards, tmp_path):
+    """Shards with a set of 9 labels and one of 10, both of the same feature."""
+    sets = [{**MFCC, "num_clusters": number} for number in (9, 10)]
+    return make_shards(tmp_path / "shards", seconds=[1.0] * 4, label_sets=sets)
+
+
+def make_stale(path):
+    marker = path / "done-label.json"
+    write_json(marker, {**read_json(marker), "shards": "before"})
+
+
+def test_the_number_of_clusters_decides_between_sets_of_one_feature(two_sets):
+    assert [chosen.num_clusters for chosen in choose_labels(CONFIG, two_sets)] == [9]
+
+
+def test_a_set_of_other_shards_stops_a_run_only_if_it_is_named(two_sets, caplog):
+    stale, own = sorted(two_sets.labels_dir.iterdir())
+    make_stale(stale)
+    with caplog.at_level(logging.WARNING):
+        assert [chosen.path for chosen in choose_labels(CONFIG, two_sets)] == [own]
+    assert caplog.text.count(str(stale)) == 1
+    with pytest.raises(DataError, match="made from shards before"):
+        choose_labels(CONFIG, two_sets, [stale, own])
+
+
+def test_with_nothing_but_sets_of_other_shards_the_way_to_new_ones_is_told(two_sets):
+    for path in two_sets.labels_dir.iterdir():
+        make_stale(path)
+    with pytest.raises(ConfigError, match="found: none; run `musicssl kmeans"):
+        choose_labels(CONFIG, two_sets)
