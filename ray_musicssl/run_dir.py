@@ -46,8 +46,13 @@ class RunDir:
 
     @property
     def checkpoints_dir(self) -> Path:
-        """`step-00010000/` directories and Ray Train's index of them."""
+        """`step-00010000/` directories."""
         return self.path / "checkpoints"
+
+    @property
+    def ray_index_path(self) -> Path:
+        """What Ray Train notes of the checkpoints it was told of; nothing reads it."""
+        return self.checkpoints_dir / "checkpoint_manager_snapshot.json"
 
     @property
     def tensorboard_dir(self) -> Path:

@@ -86,6 +86,19 @@ def whole_run_dir(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
+def damage_checkpoint() -> Callable[[Path], None]:
+    """Flips one bit in the middle of a checkpoint's weights."""
+
+    def damage(directory: Path) -> None:
+        path = directory / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+
+    return damage
+
+
+@pytest.fixture(scope="session")
 def metadata_dir() -> Path:
     """The folder of real annotation files; tests that need it are skipped where there is none."""
     path = os.environ.get("MUSICSSL_METADATA_DIR")

@@ -1,4 +1,9 @@
-"""How many workers, and what each may use. Never changes what is learned."""
+"""How many workers, and what each may use. What is learned is the same within rounding; the last bits are not.
+
+Conventions:
+    The weights are the same to the last bit on equal devices with equal `threads_per_worker`, and an equal number of workers
+    unless `training.reduce=ordered`: other threads or devices add up the same numbers in another order.
+"""
 
 from pydantic import Field
 
@@ -13,4 +18,4 @@ class ScalingConfig(Section):
     use_gpu: bool = True
     """One GPU a worker, nccl; false: CPU, gloo."""
     threads_per_worker: int = Field(default=1, ge=1)
-    """Threads of one CPU worker's matrix products."""
+    """Threads of one CPU worker's matrix products; another number rounds differently."""

@@ -17,14 +17,16 @@ import ray.data
 from ray.data import DataIterator, Dataset, ExecutionOptions
 
 from ray_musicssl.audio.frames import ENCODER_GRID
-from ray_musicssl.audio.shard import open_shards
+from ray_musicssl.audio.shard import Shards, open_shards
+from ray_musicssl.clustering.label_set import LabelSet
 from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.errors import DataError
+from ray_musicssl.on_ray.room import READER_CPUS
 from ray_musicssl.training.plan import StepLayout
 from ray_musicssl.training.reader import CropReader, Crops, LabelSource, StepCrops
 
 CHUNK_BYTES = 24 << 20  # audio of one chunk, over all workers
 MOST_ITEMS = 2000  # each costs the driver a little at the start; beyond this, items hold several chunks
-READER_CPUS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +34,22 @@ class StreamSpec:
     """What a stream depends on; small, sent to every reading task."""
 
     shards_dir: Path
+    shards_hash: str  # of the audio found there when the run began
     labels: tuple[LabelSource, ...]
+    label_hashes: tuple[str, ...]  # of their codebooks; with the audio's they say what the labels are
     longest_crop_samples: int
     seed: int
     with_levels: bool
     layout: StepLayout
 
     @classmethod
-    def of(
-        cls, config: PretrainConfig, shards_dir: Path, labels: Sequence[LabelSource], num_workers: int
-    ) -> "StreamSpec":
+    def of(cls, config: PretrainConfig, shards: Shards, labels: Sequence[LabelSet], num_workers: int) -> "StreamSpec":
         """The stream of a run."""
         return cls(
-            shards_dir=shards_dir,
-            labels=tuple(labels),
+            shards_dir=shards.path.resolve(),
+            shards_hash=shards.content_hash,
+            labels=tuple(LabelSource(label_set.path.resolve(), label_set.frame_rate) for label_set in labels),
+            label_hashes=tuple(label_set.codebook_hash for label_set in labels),
             longest_crop_samples=config.audio.longest_crop_samples,
             seed=config.training.seed,
             with_levels=config.encoder.normalize_waveform,
@@ -110,9 +114,15 @@ def read_here(spec: StreamSpec, first_step: int) -> Iterator[StepCrops]:
 
 @lru_cache(maxsize=2)
 def _reader(spec: StreamSpec) -> CropReader:
-    """One reader a process: it keeps the plan and recent row groups."""
+    """One reader a process: it keeps the plan and recent row groups, and serves only the audio and labels it was made for."""
+    shards = open_shards(spec.shards_dir)
+    if shards.content_hash != spec.shards_hash:
+        raise DataError(
+            f"{spec.shards_dir} holds the audio {shards.content_hash}, but this run began with {spec.shards_hash}; "
+            f"put back the run's shards or start another run"
+        )
     return CropReader(
-        open_shards(spec.shards_dir),
+        shards,
         spec.labels,
         longest_crop_samples=spec.longest_crop_samples,
         seed=spec.seed,

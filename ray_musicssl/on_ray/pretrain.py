@@ -6,7 +6,6 @@ Conventions:
 """
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,24 +14,27 @@ from typing import Any
 
 import torch
 from ray import train
+from ray.exceptions import RayTaskError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from ray_musicssl.audio.frames import samples_to_seconds
 from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.label_set import LabelSet
 from ray_musicssl.config.pretrain import PretrainConfig
-from ray_musicssl.errors import DivergedError
+from ray_musicssl.errors import DivergedError, MusicsslError
 from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read_here, received
+from ray_musicssl.on_ray.room import check_room, worker_resources
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.probing.hidden_targets import resolve
 from ray_musicssl.run_dir import RunDir, checkpoint_name, done_with, locked, mark_done
 from ray_musicssl.training.checkpoint import Checkpoint, newest_checkpoint
+from ray_musicssl.training.kept_checkpoints import keep_newest
 from ray_musicssl.training.loop import Run, SaveCheckpoint, Worker
 from ray_musicssl.training.plan import SamplePlan
-from ray_musicssl.training.reader import LabelSource, StepCrops
-from ray_musicssl.training.run_identity import REMEDY, check_labels, claim, remove_run
+from ray_musicssl.training.reader import StepCrops
+from ray_musicssl.training.run_identity import REMEDY, check_labels, claim, record_arithmetic, remove_run
 from ray_musicssl.training.start import choose_start
-from ray_musicssl.training.supervise import leave_failure, supervise
+from ray_musicssl.training.supervise import failure_path, leave_failure, supervise
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +63,9 @@ def pretrain(
         ConfigError: if a target feature is `hidden` and its encoder is not named or lacks the layer, or the weights of
             `config.init_from` are of another shape.
         ResumeRefusedError: if `run_dir` holds a run with another configuration, audio or labels.
-        DataError: if the labels do not fit the run, or no clip is long enough.
+        DataError: if the labels do not fit the run, no clip is long enough, or a shard is damaged.
         DivergedError: if training failed in a way that no more steps will mend.
+        EnvironmentFaultError: if the machine has no room for the workers, or they were lost more often than the run allows.
         StoppedError: if it was stopped on request (SIGTERM, Ctrl-C); the same command goes on.
     """
     config = resolve(config)
@@ -84,8 +87,14 @@ def pretrain(
         is_done = done_with(run_dir.path, "pretrain", fingerprint=fingerprint, remedy=REMEDY) is not None
         if is_done and checkpoint and checkpoint.step == config.training.max_steps:
             return checkpoint
+        record_arithmetic(run_dir, config, is_resumed=checkpoint is not None)
         job = _make_job(config, shards, run_dir, labels, provenance)
-        supervise(job.run, lambda: _fit_here(job) if config.scaling.num_workers == 0 else _fit_on_ray(job))
+        if config.scaling.num_workers == 0:
+            supervise(job.run, lambda: _fit_here(job))
+        else:
+            # Ray takes SIGTERM for itself as it starts, and dies of it: the supervisor, who saves first, must come after.
+            with session():
+                supervise(job.run, lambda: _fit_on_ray(job))
         checkpoint = newest_checkpoint(run_dir.checkpoints_dir)
         assert checkpoint is not None, "a finished run has a checkpoint"
         facts = {"step": checkpoint.step, "checkpoint": checkpoint.path.name, "provenance": provenance}
@@ -96,8 +105,7 @@ def pretrain(
 def _make_job(
     config: PretrainConfig, shards: Shards, run_dir: RunDir, labels: Sequence[LabelSet], provenance: dict[str, Any]
 ) -> _Job:
-    sources = [LabelSource(label_set.path.resolve(), label_set.frame_rate) for label_set in labels]
-    spec = StreamSpec.of(config, shards.path.resolve(), sources, config.scaling.num_workers)
+    spec = StreamSpec.of(config, shards, labels, config.scaling.num_workers)
     plan = SamplePlan(shards.manifest(), longest_crop_samples=spec.longest_crop_samples, seed=spec.seed)
     if plan.left_out_clips:
         logger.warning(
@@ -119,19 +127,17 @@ def _make_job(
 def _fit_here(job: _Job) -> None:
     """One worker in this process; its checkpoints go straight into the run directory."""
     directory = job.run.run_dir.checkpoints_dir
-    keep = job.run.config.training.keep_checkpoints
 
     def save(step: int, write: Callable[[Path], None]) -> None:
         write(directory / checkpoint_name(step))
-        for old in sorted(directory.glob("step-*"))[:-keep]:
-            shutil.rmtree(old)
+        keep_newest(directory, job.run.config.training.keep_checkpoints)
 
     _train(job, lambda first_step: read_here(job.spec, first_step), save, torch.device("cpu"))
 
 
 def _fit_on_ray(job: _Job) -> None:
-    config = job.run.config
-    scaling = config.scaling
+    scaling = job.run.config.scaling
+    check_room(scaling)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"job": job},
@@ -139,21 +145,20 @@ def _fit_on_ray(job: _Job) -> None:
         scaling_config=train.ScalingConfig(
             num_workers=scaling.num_workers,
             use_gpu=scaling.use_gpu,
-            # Half a logical CPU a thread leaves the readers of the stream some room on a small machine.
-            resources_per_worker={"CPU": 0.5 * scaling.threads_per_worker, **({"GPU": 1} if scaling.use_gpu else {})},
+            resources_per_worker=worker_resources(scaling),
         ),
         run_config=train.RunConfig(
             name=job.run.run_dir.checkpoints_dir.name,
             storage_path=str(job.run.run_dir.path),
-            failure_config=train.FailureConfig(max_failures=config.training.max_failures),
-            checkpoint_config=train.CheckpointConfig(num_to_keep=config.training.keep_checkpoints),
+            failure_config=train.FailureConfig(max_failures=job.run.config.training.max_failures),
         ),
         # Called anew whenever workers start, so the stream begins where the newest checkpoint ends.
         datasets={"train": lambda: make_dataset(job.spec, _first_step(job))},
         dataset_config=train.DataConfig(execution_options=in_order()),
     )
-    with session():
-        trainer.fit()
+    # Ray refuses to start if its index is half-written or names a checkpoint that is gone; the directories say it all.
+    job.run.run_dir.ray_index_path.unlink(missing_ok=True)
+    trainer.fit()
 
 
 def _first_step(job: _Job) -> int:
@@ -165,6 +170,8 @@ def _first_step(job: _Job) -> int:
 def _worker(settings: dict[str, Any]) -> None:
     """The train function of one Ray Train worker."""
     job: _Job = settings["job"]
+    if failure_path(job.run).exists():
+        return  # started again after an error that would only come back
     rank = train.get_context().get_world_rank()
 
     def save(step: int, write: Callable[[Path], None]) -> None:
@@ -175,6 +182,7 @@ def _worker(settings: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=job.run.run_dir.path, prefix=".checkpoint-") as temporary:
             write(Path(temporary))
             train.report(metrics, checkpoint=train.Checkpoint.from_directory(temporary), checkpoint_dir_name=name)
+        keep_newest(job.run.run_dir.checkpoints_dir, job.run.config.training.keep_checkpoints)
 
     device = get_device() if job.run.config.scaling.use_gpu else torch.device("cpu")
     assert isinstance(device, torch.device), "one device a worker"
@@ -182,10 +190,20 @@ def _worker(settings: dict[str, Any]) -> None:
     assert shard is not None, "the trainer was given this dataset"
     try:
         _train(job, lambda _first_step: received(shard, job.spec), save, device)
-    except DivergedError as error:
-        # Every worker comes to the same verdict; trying again would too, so this is no failure for Ray to retry.
-        if rank == 0:
-            leave_failure(job.run, error)
+    except MusicsslError as error:
+        leave_failure(job.run, _cause(error))
+        # Every worker comes to this verdict and ends. Any other error may be one worker's alone, while the rest wait for it
+        # inside a step: only Ray can end those.
+        if not isinstance(error, DivergedError):
+            raise
+
+
+def _cause(error: MusicsslError) -> MusicsslError:
+    """The error itself; for one that a reader of the stream raised, what Ray wrapped, without the advice it appended."""
+    if not isinstance(error, RayTaskError):
+        return error
+    assert isinstance(error.cause, MusicsslError), "Ray's wrapper is of its cause's type"
+    return type(error.cause)(str(error.cause).split("\nFailed to apply UDF")[0])
 
 
 def _train(job: _Job, stream: Callable[[int], Iterable[StepCrops]], save: SaveCheckpoint, device: torch.device) -> None:

@@ -11,9 +11,9 @@ from ray_musicssl.errors import EnvironmentFaultError, MusicsslError, StoppedErr
 from ray_musicssl.progress import Meter, progress
 from ray_musicssl.run_dir import read_json, write_json
 from ray_musicssl.training.checkpoint import newest_checkpoint
+from ray_musicssl.training.kept_checkpoints import set_aside_unsound
 from ray_musicssl.training.loop import Run
 from ray_musicssl.training.metrics_log import read_metrics
-from ray_musicssl.training.run_identity import remove_torn_checkpoints
 
 POLL_S = 0.5
 
@@ -24,7 +24,7 @@ def failure_path(run: Run) -> Path:
 
 
 def leave_failure(run: Run, error: MusicsslError) -> None:
-    """Leave an error for the process that supervises the run."""
+    """Leave an error for the process that supervises the run; workers that start after it do nothing."""
     write_json(failure_path(run), {"error": type(error).__name__, "message": str(error)})
 
 
@@ -38,7 +38,7 @@ def supervise(run: Run, fit: Callable[[], None]) -> None:
     """
     failure_path(run).unlink(missing_ok=True)
     run.stop_path.unlink(missing_ok=True)
-    remove_torn_checkpoints(run.run_dir)
+    set_aside_unsound(run.run_dir)
     thread = _Thread(fit)
     try:
         with _stop_on_signal(run), progress("pretrain", run.config.training.max_steps, "steps") as meter:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,49 +25,62 @@ def start(tiny, run_dir: Path, log_path: Path, *overrides: str) -> subprocess.Po
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables)
 
 
-def end_orphans(processes: list[psutil.Process], agents: list[psutil.Process]) -> list[psutil.Process]:
+def end_orphans(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Wait for what a killed command left; give what had to be ended."""
+    # Ray's own agents hold nothing of a run; for a minute they go on trying to tell the cluster that it is dead.
+    agents = [process for process in processes if _name(process).startswith(("ray::Dashboard", "ray::RuntimeEnv"))]
     _, alive = psutil.wait_procs([process for process in processes if process not in agents], timeout=ORPHANS_END_S)
     for process in (*agents, *alive):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs([*agents, *alive], timeout=10)
     return alive
 
 
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def steps_saved(run_dir: Path) -> int:
+    checkpoint = newest_checkpoint(run_dir / "checkpoints")
+    return checkpoint.step if checkpoint else 0
+
+
 @pytest.mark.ray
 @pytest.mark.chaos
-def test_a_command_that_is_killed_and_typed_again_ends_in_the_same_bytes(
+def test_a_command_that_is_killed_typed_again_at_once_and_asked_to_stop_ends_in_the_same_bytes(
     tiny, whole_run_dir, tmp_path, wait_for_steps, assert_nothing_was_lost
 ):
     run_dir, log_path = tmp_path / "run", tmp_path / "log.txt"
     # A checkpoint a step slows the run down, so that it is still far from its end when its processes notice the death.
     words = ("scaling.num_workers=2", "training.checkpoint_every_steps=1")
-    first = start(tiny, run_dir, log_path, *words)
-    descendants, agents = [], []
+    commands, descendants = [start(tiny, run_dir, log_path, *words)], []
     try:
-        wait_for_steps(run_dir, 3, has_ended=lambda: first.poll() is not None)
-        descendants = psutil.Process(first.pid).children(recursive=True)
-        # Ray's own agents hold nothing of a run; for a minute they go on trying to tell the cluster that it is dead.
-        agents = [
-            process for process in descendants if process.name().startswith(("ray::Dashboard", "ray::RuntimeEnv"))
-        ]
+        wait_for_steps(run_dir, 3, has_ended=lambda: commands[0].poll() is not None)
+        descendants = psutil.Process(commands[0].pid).children(recursive=True)
+        commands[0].kill()
+        commands[0].wait()
+        # What the first left is still ending while the second begins.
+        commands.append(start(tiny, run_dir, log_path, *words))
+        survivors = end_orphans(descendants)
+        killed_at = steps_saved(run_dir)
+        wait_for_steps(run_dir, killed_at + 2, has_ended=lambda: commands[1].poll() is not None)
+        commands[1].send_signal(signal.SIGTERM)
+        assert commands[1].wait(120) == StoppedError.exit_code, log_path.read_text()
     finally:
-        first.kill()
-        first.wait()
-        survivors = end_orphans(descendants, agents)
-    killed_at = newest_checkpoint(run_dir / "checkpoints")
+        for command in commands:
+            command.kill()
+            command.wait()
+        end_orphans(descendants)
     assert len(descendants) > 2
     assert survivors == []
-    assert killed_at is not None
-    assert killed_at.step < tiny.num_steps, "it was killed too late to prove anything"
+    assert 0 < killed_at < steps_saved(run_dir) < tiny.num_steps, "it was ended too late to prove anything"
+    assert "error: stopped; the same command goes on from" in log_path.read_text()
     assert not (run_dir / "done-pretrain.json").exists()
-
-    second = start(tiny, run_dir, log_path, *words)
-    try:
-        assert second.wait(300) == 0, log_path.read_text()
-    finally:
-        second.kill()
-        second.wait()
+    tiny.train(run_dir)
     assert_nothing_was_lost(run_dir, newest_checkpoint(whole_run_dir / "checkpoints"))
 
 

@@ -1,18 +1,19 @@
 """What a run's stream holds, read without Ray; that Ray deals it in rank order is seen in `test_pretrain`."""
 
+import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
+from ray_musicssl.audio.shard import open_shards
 from ray_musicssl.config.audio import AudioConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray import batches
 from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read_here
-from ray_musicssl.run_dir import RunDir
+from ray_musicssl.run_dir import RunDir, done_facts, mark_done
 from ray_musicssl.training.loop import Run, Worker
 from ray_musicssl.training.plan import StepLayout
 from ray_musicssl.training.reader import CropReader, LabelSource
@@ -39,7 +40,9 @@ def make_spec(shards, monkeypatch):
         labels = (LabelSource(shards.labels_dir / f"{0:016x}", 50.0),)
         return StreamSpec(
             shards_dir=shards.path,
+            shards_hash=shards.content_hash,
             labels=labels,
+            label_hashes=("0",),
             longest_crop_samples=4000,
             seed=5,
             with_levels=True,
@@ -161,7 +164,7 @@ def test_the_stream_keeps_its_order():
 def test_a_worker_that_receives_other_positions_than_planned_stops(tiny, tmp_path):
     config = tiny.config("training.max_steps=4")
     run = Run(config=config, run_dir=RunDir(tmp_path), num_labels=[], label_entropy=0.0, provenance={})
-    spec = StreamSpec.of(config, Path(tiny.shards.path), [], 1)
+    spec = StreamSpec.of(config, tiny.shards, [], 1)
 
     def shifted():
         for crops in read_here(spec, 0):
@@ -176,8 +179,35 @@ def test_a_worker_that_receives_other_positions_than_planned_stops(tiny, tmp_pat
 def test_a_worker_that_misses_a_step_stops(tiny, tmp_path):
     config = tiny.config("training.max_steps=4")
     run = Run(config=config, run_dir=RunDir(tmp_path), num_labels=[], label_entropy=0.0, provenance={})
-    spec = StreamSpec.of(config, Path(tiny.shards.path), [], 1)
+    spec = StreamSpec.of(config, tiny.shards, [], 1)
     worker = Worker(run, device=torch.device("cpu"), checkpoint=None)
     late = (crops for crops in read_here(spec, 0) if crops.step != 1)
     with pytest.raises(DataError, match=r"expected step 1 .*received step 2"):
         worker.train(late, lambda step, write: None)
+
+
+@pytest.fixture
+def replaced_shards(tiny, tmp_path, make_shards):
+    """Shards that were read once, and then replaced by others at the same place: before and after."""
+    path = tmp_path / "shards"
+    before = make_shards(path, seconds=[1.0] * 20)
+    list(read_here(StreamSpec.of(tiny.config("training.max_steps=1"), before, [], 1), 0))
+    shutil.rmtree(path)
+    make_shards(path, seconds=[1.5] * 20)
+    facts = done_facts(path, "prepare") | {"content_hash": "0123456789abcdef"}
+    mark_done(path, "prepare", fingerprint="y", facts=facts)
+    return before, open_shards(path)
+
+
+def test_a_reader_that_has_seen_other_audio_at_the_same_place_reads_it_anew(tiny, replaced_shards):
+    config, (_, after) = tiny.config("training.max_steps=1"), replaced_shards
+    (crops,) = read_here(StreamSpec.of(config, after, [], 1), 0)
+    reader = CropReader(after, [], longest_crop_samples=8000, seed=config.training.seed, with_levels=False)
+    np.testing.assert_array_equal(crops.crops.pcm, reader.read(range(8), 8000).pcm)
+
+
+def test_a_run_does_not_go_on_with_audio_that_was_put_in_the_place_of_its_own(tiny, replaced_shards):
+    before, _ = replaced_shards
+    batches._reader.cache_clear()
+    with pytest.raises(DataError, match=r"holds the audio 0123456789abcdef, but this run began with feedfeedfeedfeed"):
+        next(read_here(StreamSpec.of(tiny.config(), before, [], 1), 0))

@@ -1,0 +1,72 @@
+"""What a run asks of a cluster, against what the cluster has."""
+
+import logging
+from contextlib import nullcontext
+
+import pytest
+import ray
+
+from ray_musicssl.config.scaling import ScalingConfig
+from ray_musicssl.errors import EnvironmentFaultError
+from ray_musicssl.on_ray import pretrain
+from ray_musicssl.on_ray.room import check_room
+
+
+@pytest.fixture
+def cluster_with(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def build(**resources):
+        monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9, **resources})
+
+    return build
+
+
+def scaling(num_workers, threads_per_worker=1, *, use_gpu=False):
+    return ScalingConfig(num_workers=num_workers, threads_per_worker=threads_per_worker, use_gpu=use_gpu)
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted"),
+    [
+        ({"CPU": 2}, scaling(2)),
+        ({"CPU": 2}, scaling(3)),  # 1.5 for the workers, 0.25 for a reader
+        ({"CPU": 8.25, "GPU": 8}, scaling(8, 2, use_gpu=True)),
+    ],
+)
+def test_a_run_that_fits_is_let_through(cluster_with, has, wanted):
+    cluster_with(**has)
+    check_room(wanted)
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "lacking"),
+    [
+        ({"CPU": 2}, scaling(2, 2), r"threads_per_worker=2 .* need 2\.25 CPUs \(it has 2\)"),
+        ({"CPU": 1}, scaling(2), r"num_workers=2 .* need 1\.25 CPUs \(it has 1\)"),
+        ({"CPU": 8}, scaling(1, use_gpu=True), r"use_gpu=true need 1 GPUs \(it has 0\)"),
+        ({"CPU": 1, "GPU": 1}, scaling(2, use_gpu=True), r"1\.25 CPUs \(it has 1\) and 2 GPUs \(it has 1\)"),
+    ],
+)
+def test_a_run_that_would_wait_for_ever_is_refused_with_the_setting_and_what_is_there(
+    cluster_with, has, wanted, lacking
+):
+    cluster_with(**has)
+    with pytest.raises(EnvironmentFaultError, match=lacking):
+        check_room(wanted)
+
+
+def test_a_cluster_that_may_grow_is_only_warned_of(cluster_with, monkeypatch, caplog):
+    cluster_with(CPU=1)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with caplog.at_level(logging.WARNING):
+        check_room(scaling(2))
+    assert "need 1.25 CPUs (it has 1) of the cluster; the run waits until it has grown" in caplog.text
+
+
+def test_a_run_looks_for_room_before_it_starts(tiny, tmp_path, cluster_with, monkeypatch):
+    cluster_with(CPU=1)
+    monkeypatch.setattr(pretrain, "session", nullcontext)
+    monkeypatch.setattr(pretrain.TorchTrainer, "fit", lambda _trainer: pytest.fail("it started without room"))
+    with pytest.raises(EnvironmentFaultError, match=r"need 1\.25 CPUs \(it has 1\)"):
+        tiny.train(tmp_path / "run", "scaling.num_workers=2")
