@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no failure: properties have no deadline.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+OPEN_SESSIONS = (
+    "demo_data",
+    "prepare",
+    "kmeans",
+    "label",
+    "pretrain",
+    "embed",
+    "probe",
+    "pipeline",
+    "session",
+)  # of on_ray
 
 
 @pytest.fixture(scope="session")
@@ -169,3 +183,37 @@ def _write_labels(
         "feature": feature,
     }
     mark_done(directory, "label", fingerprint=name, facts=facts)
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., SimpleNamespace]:
+    """Run a command line inside this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUSICSSL_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    from ray_musicssl import cli
+
+    def run_words(*words: object) -> SimpleNamespace:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        said = capsys.readouterr()
+        return SimpleNamespace(code=ended.value.code, out=said.out, err=said.err)
+
+    return run_words
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test whose command reaches for a cluster."""
+
+    @contextmanager
+    def refuse(**_: object) -> Iterator[None]:
+        pytest.fail("the command started Ray")
+        yield
+
+    for name in OPEN_SESSIONS:
+        monkeypatch.setattr(f"ray_musicssl.on_ray.{name}.session", refuse)

@@ -1,5 +1,6 @@
 """Which label sets a run trains on."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.label_set import LabelSet, open_labels, sets_of
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] = ()) -> list[LabelSet]:
@@ -23,6 +26,8 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
     """
     wanted = config.label_configs
     if not wanted:
+        if paths:
+            logger.warning("--labels has no effect: the objective %s uses none", config.objective.name)
         return []
     found = [open_labels(shards, path) for path in paths or sets_of(shards)]
     return [_choose(kmeans, found, shards) for kmeans in wanted]
@@ -33,7 +38,13 @@ def _choose(wanted: KmeansConfig, found: Sequence[LabelSet], shards: Shards) -> 
     same_size = [label_set for label_set in fitting if label_set.num_clusters == wanted.clustering.num_clusters]
     candidates = same_size or fitting
     if len(candidates) == 1:
-        return candidates[0]
+        chosen, asked = candidates[0], wanted.clustering.num_clusters
+        if chosen.num_clusters != asked:
+            logger.warning(
+                "%s has %d clusters, not the clustering.num_clusters=%d of the run: its %d classes are learned",
+                *(chosen.path, chosen.num_clusters, asked, chosen.num_clusters),
+            )
+        return chosen
     feature = wanted.feature
     if not candidates:
         have = ", ".join(f"{label_set.feature.name} ({label_set.path})" for label_set in found) or "none"

@@ -1,5 +1,6 @@
 """Runs a training in a thread while the main thread shows progress and passes on a request to stop."""
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from ray_musicssl.training.loop import Run
 from ray_musicssl.training.metrics_log import read_metrics
 
 POLL_S = 0.5
+LEARNED_SHARE = 0.98  # of the label entropy: a loss above it is what frequencies alone give
+
+logger = logging.getLogger(__name__)
 
 
 def failure_path(run: Run) -> Path:
@@ -59,6 +63,21 @@ def supervise(run: Run, fit: Callable[[], None]) -> None:
     checkpoint = newest_checkpoint(run.run_dir.checkpoints_dir)
     if is_stopped and (checkpoint is None or checkpoint.step < run.config.training.max_steps):
         raise StoppedError(f"stopped; the same command goes on from {run.run_dir.checkpoints_dir}")
+    warn_if_nothing_was_learned(run)
+
+
+def warn_if_nothing_was_learned(run: Run) -> None:
+    """Say so if the run's last loss is no better than guessing labels by how often they occur."""
+    lines = read_metrics(run.run_dir.metrics_path)
+    if not (run.num_labels and lines):
+        return
+    loss = lines[-1]["pretrain/masked_loss"]
+    if loss > LEARNED_SHARE * run.label_entropy:
+        logger.warning(
+            "nothing was learned from context: the loss on masked frames is %.2f, the entropy of the labels %.2f nats; train "
+            "longer, take more and shorter crops, or raise objective.unmasked_weight for a small encoder",
+            *(loss, run.label_entropy),
+        )
 
 
 class _Thread(threading.Thread):

@@ -92,3 +92,33 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
         return directory
 
     return make
+
+
+@pytest.fixture(scope="session")
+def old_names() -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    """Gives a state the names that weight norm had before torch's parametrizations."""
+    renamed = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+
+    def rename(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        for new, old in renamed.items():
+            state = {name.replace(new, old): tensor.contiguous() for name, tensor in state.items()}
+        return state
+
+    return rename
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[..., None]:
+    """Fails if two models' hidden states differ by more than 1e-5."""
+
+    def compare(
+        states: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor],
+        encoder: torch.nn.Module,
+        model: torch.nn.Module,
+        audio: torch.Tensor,
+    ) -> None:
+        found, expected = states(encoder, audio), states(model, audio)
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+    return compare

@@ -86,3 +86,19 @@ def test_with_nothing_but_sets_of_other_shards_the_way_to_new_ones_is_told(two_s
         make_stale(path)
     with pytest.raises(ConfigError, match="found: none; run `musicssl kmeans"):
         choose_labels(CONFIG, two_sets)
+
+
+def test_labels_of_another_number_of_clusters_are_taken_with_a_warning(two_sets, caplog):
+    config = load_config(PretrainConfig, overrides=["clustering.num_clusters=2000"])
+    own = min(two_sets.labels_dir.iterdir())
+    with caplog.at_level(logging.WARNING):
+        assert [chosen.num_clusters for chosen in choose_labels(config, two_sets, [own])] == [9]
+    assert "has 9 clusters, not the clustering.num_clusters=2000 of the run" in caplog.text
+    assert choose_labels(CONFIG, two_sets, [own])
+    assert len(caplog.messages) == 1
+
+
+def test_labels_for_an_objective_without_any_are_taken_with_a_warning(two_sets, caplog):
+    config = load_config(PretrainConfig, preset="music2vec-demo")
+    assert choose_labels(config, two_sets, sorted(two_sets.labels_dir.iterdir())) == []
+    assert "--labels has no effect: the objective music2vec uses none" in caplog.text

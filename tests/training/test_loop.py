@@ -152,6 +152,14 @@ def test_gradients_that_stay_infinite_stop_the_run_with_the_steps_counted(shards
         )
 
 
+def test_a_run_whose_loss_stays_at_the_label_entropy_says_that_it_learned_nothing(shards, tmp_path, caplog):
+    run(shards, tmp_path / "idle", "musichubert-demo", extra=["optim.peak_lr=1e-9"])
+    assert "nothing was learned from context" in caplog.text
+    caplog.clear()
+    run(shards, tmp_path / "music2vec", "music2vec-demo")
+    assert "nothing was learned" not in caplog.text
+
+
 def test_a_feature_without_labels_says_which_commands_make_them(shards, tmp_path):
     with pytest.raises(ConfigError, match=r"no labels of the feature .*num_coefficients=20.*musicssl kmeans"):
         run(shards, tmp_path / "run", "musichubert-demo", extra=["feature.num_coefficients=20"])
