@@ -1,5 +1,7 @@
 """What people type, where a stage really runs: exit codes and what is said."""
 
+import os
+
 import pytest
 
 from ray_musicssl.run_dir import locked

@@ -4,7 +4,7 @@ import torch
 
 from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.config.objective import MusicHubertConfig
-from ray_musicssl.models.encoder import MusicEncoder
+from ray_musicssl.models.encoder import EncoderOutput, MusicEncoder
 from ray_musicssl.objectives.base import PretrainBatch, PretrainModel, RunFacts
 from ray_musicssl.objectives.musichubert import LabelHead, MusicHubert
 
@@ -27,6 +27,25 @@ def test_the_loss_is_the_reference_s_on_known_numbers():
     scores = head.scores(sine((6, 8), 0.7), torch.tensor([0, 1, 2, 3, 4, 0]))
     assert float(scores.loss_sum.detach()) == pytest.approx(37.46574, abs=1e-4)
     assert float(scores.num_correct) == 3
+
+
+def test_the_whole_loss_is_the_reference_s_on_known_numbers():
+    # As above, six masked frames; the stem's output (2, 4, 5) = sin(0.11 j + 0.2) has the mean square 0.49757424, times 10.
+    objective = MusicHubert(MusicEncoder(TINY), MusicHubertConfig(label_dim=8), RunFacts(num_labels=(5,), max_steps=1))
+    objective.heads[0].projection = torch.nn.Identity()
+    objective.heads[0].label_embeddings.data = sine((5, 8), 0.3, wave=np.cos)
+    hidden = torch.zeros(2, 4, 8)
+    mask = torch.tensor([[True, True, True, False], [True, True, True, False]])
+    hidden[mask] = sine((6, 8), 0.7)
+    labels = torch.zeros(2, 4, dtype=torch.int64)
+    labels[mask] = torch.tensor([0, 1, 2, 3, 4, 0])
+    features = sine((2, 4, 5), 0.11, shift=0.2)
+    output = objective(
+        EncoderOutput(hidden_states=(hidden,), features=features, projected=hidden),
+        PretrainBatch(waveform=torch.zeros(2, 1), mask=mask, labels=(labels,)),
+    )
+    assert float(output.loss_sum.detach()) == pytest.approx(67.32019, abs=1e-4)
+    assert output.num_targets == 6
 
 
 def make(num_labels=(5,), **settings):
