@@ -22,6 +22,8 @@ from ray_musicssl.hub.importer import import_encoder
 from ray_musicssl.probing.embed import load_encoder
 from ray_musicssl.training.checkpoint import open_checkpoint
 
+pytestmark = pytest.mark.slow  # transformers takes seconds to import
+
 KINDS = {
     "group": ("HubertModel", []),
     "layer": ("HubertModel", ["encoder.conv_norm=layer", "encoder.normalize_waveform=true"]),

@@ -13,6 +13,8 @@ from ray_musicssl.hub.importer import import_encoder, open_encoder
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.probing.embed import load_encoder
 
+pytestmark = pytest.mark.slow  # transformers takes seconds to import
+
 FLAVOURS = ["hubert", "hubert-odd-kernel", "hubert-layer-norm", "wav2vec2", "data2vec"]
 TOLERANCE = 1e-5
 

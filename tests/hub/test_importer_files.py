@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from ray_musicssl.errors import DataError
 from ray_musicssl.hub.importer import import_encoder, open_encoder
 
+pytestmark = pytest.mark.slow  # transformers takes seconds to import
+
 TOLERANCE = 1e-5
 
 
