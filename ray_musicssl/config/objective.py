@@ -61,10 +61,7 @@ class Music2VecConfig(Section):
 
 
 class JointConfig(Section):
-    """Both objectives on one encoder, their losses weighted and added.
-
-    Source: our own small-scale study: labels teach timbre and harmony, the teacher's view what labels leave out.
-    """
+    """Both objectives on one encoder, their losses weighted and added; the paper trains them apart."""
 
     name: Literal["joint"] = "joint"
     musichubert_weight: float = Field(default=1.0, gt=0)

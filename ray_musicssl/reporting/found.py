@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import yaml
 
 from ray_musicssl.config.loading import read_run_config
-from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting.codebook_facts import CodebookFacts, read_codebook
@@ -262,7 +261,7 @@ def _read_ledger(directory: Path) -> Ledger | None:
 
 def _paper_order(run: Run) -> tuple[bool, int, str, Path]:
     """MusicHuBERT before Music2Vec, the paper's presets in its order, then by name."""
-    is_music2vec = run.config is not None and isinstance(run.config.objective, Music2VecConfig)
+    is_music2vec = run.config is not None and not run.config.uses_labels
     printed = list(PRESET_ROWS)
     preset = run.config.preset if run.config else ""
     return is_music2vec, printed.index(preset) if preset in printed else len(printed), run.name, run.path

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting import appendix, plots, sentences, tables
 from ray_musicssl.reporting.codebook_facts import CodebookFacts
@@ -120,11 +119,12 @@ def _paper(board: Scoreboard) -> list[Block]:
 def _training(run: Run, key: _Keys) -> list[Block]:
     if not run.log:
         return []
-    is_music2vec = run.config is not None and isinstance(run.config.objective, Music2VecConfig)
-    figures = _music2vec_figures(run, key) if is_music2vec or run.series("pretrain/target_std") else []
-    figures = figures or _hubert_figures(run, key)
+    has_labels = run.config.uses_labels if run.config else not run.series("pretrain/target_std")
+    figures = _hubert_figures(run, key) if has_labels else _regression_figures(run, key)
+    figures += _spread_figures(run, key)
     blocks = [Block(kind="heading", text=run.name)]
-    blocks.extend(_text(sentences.spread_in_words(run) or sentences.learned_in_words(run)))
+    for words in (sentences.learned_in_words(run), sentences.spread_in_words(run)):
+        blocks.extend(_text(words))
     if figures:
         blocks.append(Block(kind="figures", figures=tuple(figures)))
     if any(run.series(name) for name in _FURTHER_CURVES):
@@ -148,16 +148,19 @@ def _hubert_figures(run: Run, key: _Keys) -> list[Figure]:
     return figures
 
 
-def _music2vec_figures(run: Run, key: _Keys) -> list[Figure]:
-    figures = []
-    if run.series("pretrain/loss"):
-        figures.append(Figure(svg=plots.regression_loss(key(), run), caption=sentences.MUSIC2VEC_NOTE))
-    if run.series("pretrain/target_std") or run.series("pretrain/prediction_std"):
-        objective = run.config.objective if run.config else None
-        limit = objective.min_target_std if isinstance(objective, Music2VecConfig) else None
-        caption = "Spread of the teacher's targets and of the student's predictions."
-        figures.append(Figure(svg=plots.spreads(key(), run, limit=limit), caption=caption))
-    return figures
+def _regression_figures(run: Run, key: _Keys) -> list[Figure]:
+    if not run.series("pretrain/loss"):
+        return []
+    return [Figure(svg=plots.regression_loss(key(), run), caption=sentences.MUSIC2VEC_NOTE)]
+
+
+def _spread_figures(run: Run, key: _Keys) -> list[Figure]:
+    if not (run.series("pretrain/target_std") or run.series("pretrain/prediction_std")):
+        return []
+    teacher = run.config.teacher if run.config else None
+    limit = teacher.min_target_std if teacher else None
+    caption = "Spread of the teacher's targets and of the student's predictions."
+    return [Figure(svg=plots.spreads(key(), run, limit=limit), caption=caption)]
 
 
 def _codebooks(found: Found, key: _Keys) -> list[Block]:

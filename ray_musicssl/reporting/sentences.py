@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ray_musicssl.config.objective import Music2VecConfig
 from ray_musicssl.reporting.appendix import entropy_bits, max_bits
 from ray_musicssl.reporting.codebook_facts import CodebookFacts
 from ray_musicssl.reporting.found import Found, Ledger, Run
@@ -62,8 +61,8 @@ def _run_in_words(run: Run) -> str:
     facts = []
     if run.config is not None:
         encoder = run.config.encoder
-        kind = "Music2Vec" if isinstance(run.config.objective, Music2VecConfig) else "MusicHuBERT"
-        facts.append(f"{kind}, {encoder.num_layers} layers of {encoder.dim}")
+        kinds = ["MusicHuBERT"] * run.config.uses_labels + ["Music2Vec"] * bool(run.config.teacher)
+        facts.append(f"{' + '.join(kinds)}, {encoder.num_layers} layers of {encoder.dim}")
     if run.log:
         done = int(run.log[-1]["step"])
         planned = run.config.training.max_steps if run.config else done
@@ -136,9 +135,9 @@ def spread_in_words(run: Run) -> str:
     if not target:
         return ""
     limit, first = 0.0, 0.0
-    if run.config and isinstance(run.config.objective, Music2VecConfig):
-        limit = run.config.objective.min_target_std
-        first = run.config.objective.guard_after_fraction * run.config.training.max_steps
+    if run.config and run.config.teacher:
+        limit = run.config.teacher.min_target_std
+        first = run.config.teacher.guard_after_fraction * run.config.training.max_steps
     guarded = [value for step, value in zip(target.steps, target.values, strict=True) if step >= first]
     lowest = min(guarded or target.values)
     verdict = "no collapse" if lowest > limit else "a collapse"

@@ -12,7 +12,7 @@ from ray_musicssl.reporting.html import write_report
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.sentences import SYNTHETIC_NOTE
 
-from .conftest import METRICS, MODELS, build, hubert_log, score, write_json, write_run, write_scores
+from .conftest import METRICS, MODELS, build, hubert_log, music2vec_log, score, write_json, write_run, write_scores
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +170,20 @@ def test_example_that_cannot_be_drawn_names_its_file(tree):
     write_json(path, raw)
     with pytest.raises(DataError, match=r"gtzan_rhythm\.json.*details\.beats"):
         write_report(tree)
+
+
+def test_a_run_of_both_objectives_shows_labels_and_teacher(tmp_path):
+    log = [
+        {**labels, **{name: value for name, value in teacher.items() if name.endswith("_std")}}
+        for labels, teacher in zip(
+            hubert_log(np.random.default_rng(0)), music2vec_log(np.random.default_rng(0)), strict=False
+        )
+    ]
+    objective = {"name": "joint", "music2vec": {"top_k": 2, "min_target_std": 0.05}}
+    write_run(tmp_path, "both", log, objective=objective)
+    page = Elements(write_report(tmp_path).read_text()).words
+    assert "MusicHuBERT + Music2Vec" in page
+    assert "Learned 1." in page
+    assert "(limit 0.05): no collapse" in page
+    for caption in ("the label entropy", "How often the label of a frame is guessed", "Spread of the teacher"):
+        assert caption in page
