@@ -16,6 +16,7 @@ from ray_musicssl.training.checkpoint import Checkpoint
 _OBJECTIVES = {
     "musichubert": "masked prediction of k-means labels (MusicHuBERT)",
     "music2vec": "regression of an averaged teacher's layers (Music2Vec, data2vec 1.0)",
+    "joint": "masked prediction of k-means labels and regression of an averaged teacher's layers (MusicHuBERT + Music2Vec)",
 }
 _LOADING = """\
 ## Loading it
