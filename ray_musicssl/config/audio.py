@@ -26,7 +26,7 @@ class AudioConfig(Section):
     batch_s: float = Field(default=2800.0, gt=0)
     """Seconds of audio in one optimiser step, over all workers."""
     micro_batch_s: float = Field(default=87.5, gt=0)
-    """Seconds of audio in one forward pass; smaller needs less memory and changes nothing else."""
+    """Seconds of audio in one forward pass; smaller needs less memory. Dropout is drawn, and equal masks are made, for each."""
     crop_schedule: tuple[CropStage, ...] = ()
     """Other crop lengths at first, in order; `crop_s` holds after the last. The audio of a step stays the same.
 

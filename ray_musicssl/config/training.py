@@ -28,4 +28,5 @@ class TrainingConfig(Section):
     max_failures: int = Field(default=3, ge=-1)
     """Worker losses survived inside one run; -1 for any number."""
     max_nonfinite_steps: int = Field(default=5, ge=0)
-    """Steps in a row whose gradient may be NaN or infinite (they are skipped) before the run stops."""
+    """Steps in a row whose gradient may be NaN or infinite (they are skipped) before the run stops; with fp16 the loss scale
+    decides instead."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch._dynamo
+import torch._inductor.config
 from torch import Tensor
 
 from ray_musicssl.config.pretrain import PretrainConfig
@@ -11,6 +13,8 @@ from ray_musicssl.models.feature_encoder import ConvLayer
 from ray_musicssl.models.transformer import TransformerLayer
 from ray_musicssl.objectives.base import OBJECTIVES, PretrainModel, RunFacts
 from ray_musicssl.randomness import key
+
+_COMPILED_FORMS = 1024
 
 
 def build_encoder(config: PretrainConfig, *, seed: int | None = None) -> MusicEncoder:
@@ -43,7 +47,14 @@ def build_model(
 
 
 def compile_layers(model: PretrainModel) -> None:
-    """Compile every convolution and transformer layer in place, the teacher's too; names of parameters stay."""
+    """Compile every convolution and transformer layer in place, the teacher's too; names of parameters stay.
+
+    All layers of a kind share one cache of compiled code, an entry for each shape of weights and batch: with room for too few,
+    PyTorch would go on without compiling, and a resumed run would compute by other code than one that never stopped.
+    """
+    torch._dynamo.config.recompile_limit = _COMPILED_FORMS  # noqa: SLF001  (PyTorch documents no other way)
+    torch._dynamo.config.accumulated_recompile_limit = 2 * _COMPILED_FORMS  # noqa: SLF001
+    torch._inductor.config.fallback_random = True  # noqa: SLF001  (dropout draws what it draws uncompiled)
     for module in model.modules():
         if isinstance(module, ConvLayer | TransformerLayer):
             module.compile(dynamic=False)

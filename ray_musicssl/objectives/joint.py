@@ -1,8 +1,7 @@
 """Both at once: guess the labels of hidden frames and the teacher's view of them, with one encoder.
 
 Conventions:
-    The two sums are weighted, added, and divided by MusicHuBERT's number of targets: the masked frames, and the others too
-    if `musichubert.unmasked_weight` is above 0.
+    The two sums are weighted, added, and divided by MusicHuBERT's number of targets: the frames that weigh anything there.
 """
 
 from collections.abc import Mapping
@@ -34,6 +33,7 @@ class Joint(Objective):
         self.config = config
         self.musichubert = MusicHubert(encoder, config.musichubert, facts)
         self.music2vec = Music2Vec(encoder, config.music2vec, facts)
+        self.music2vec.section = "objective.music2vec"
 
     def forward(self, output: EncoderOutput, batch: PretrainBatch) -> ObjectiveOutput:
         """The weighted sum of both losses."""

@@ -33,6 +33,7 @@ class Music2Vec(Objective):
             facts: the length of the run, of which the schedules are fractions.
         """
         super().__init__()
+        self.section = "objective"  # where a user finds the settings
         self.config = config
         self.max_steps = facts.max_steps
         dim = encoder.config.dim
@@ -106,6 +107,7 @@ class Music2Vec(Objective):
             spread = summary[f"pretrain/{name}_std"]
             if spread < limit:
                 raise DivergedError(
-                    f"collapse at step {step}: the {name}s' spread is {spread:.4f}, below objective.min_{name}_std={limit}; "
-                    f"lower optim.peak_lr, raise audio.batch_s or objective.ema_end, and start again with --fresh"
+                    f"collapse at step {step}: the {name}s' spread is {spread:.4f}, below "
+                    f"{self.section}.min_{name}_std={limit}; lower optim.peak_lr, raise audio.batch_s or "
+                    f"{self.section}.ema_end, and start again with --fresh"
                 )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 # Source: fairseq's data2vec adds this under the root.
 STD_EPS = 1e-6
+_ROUNDING = 1e-12  # of the second moments: what differences of float64 sums leave of equal frames
 RANK_FRAMES = 256  # of one micro-batch, evenly spaced: enough for a covariance over some logged steps
 
 
@@ -33,7 +34,8 @@ def spread(moments: Float[Tensor, " moments"]) -> float:
 
 def outer_moments(frames: Float[Tensor, "n dim"]) -> Float[Tensor, " moments"]:
     """Count, sums and sums of outer products of at most `RANK_FRAMES` of the frames."""
-    chosen = frames[:: max(1, len(frames) // RANK_FRAMES)][:RANK_FRAMES].double()
+    count = min(len(frames), RANK_FRAMES)
+    chosen = frames[torch.arange(count, device=frames.device) * len(frames) // max(count, 1)].double()
     return torch.cat([chosen.new_tensor([len(chosen)]), chosen.sum(0), (chosen.T @ chosen).flatten()])
 
 
@@ -47,13 +49,14 @@ def effective_rank(moments: Float[Tensor, " moments"]) -> float:
     """
     dim = int((1 + 4 * (len(moments) - 1)) ** 0.5 - 1) // 2
     count, sums = moments[0], moments[1 : dim + 1]
-    covariance = moments[dim + 1 :].reshape(dim, dim) / count - torch.outer(sums, sums) / count**2
+    second = moments[dim + 1 :].reshape(dim, dim) / count
+    covariance = second - torch.outer(sums, sums) / count**2
     if not torch.isfinite(covariance).all():
         return math.nan
     # On the CPU: eigenvalues are wanted once a log, and not every accelerator computes them in float64.
     eigenvalues = torch.linalg.eigvalsh(covariance.double().cpu()).clamp(min=0)
     total = eigenvalues.sum()
-    if total <= 0:
+    if total <= _ROUNDING * second.trace().cpu():
         return 0.0
     shares = eigenvalues / total
     return float(torch.exp(torch.special.entr(shares).sum()))

@@ -75,9 +75,9 @@ def pretrain(
         "labels": [label_set.codebook_hash for label_set in labels],
     }
     with locked(run_dir.path):
+        start = choose_start(config, run_dir, fresh=fresh)  # may refuse: before anything is removed
         if fresh:
             remove_run(run_dir)
-        start = choose_start(config, run_dir)
         if start:
             provenance["init_from"] = start.content_hash
         fingerprint = claim(run_dir, config, provenance)

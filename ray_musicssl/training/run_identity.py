@@ -23,7 +23,7 @@ _LABEL_SECTIONS = ("feature", "clustering", "joint_features")
 
 
 def run_fingerprint(config: PretrainConfig, provenance: Mapping[str, Any]) -> str:
-    """The hash of what a run's weights depend on but for rounding; workers, logging, names and places do not count."""
+    """The hash of what a run's weights depend on; workers and device, logging, names and places do not count."""
     return hash_of({"config": _identity(config), "provenance": dict(provenance)})
 
 

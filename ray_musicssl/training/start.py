@@ -42,8 +42,13 @@ class Start:
             save_file(tensors, temporary, metadata={"source": self.source, "content_hash": self.content_hash})
 
 
-def choose_start(config: PretrainConfig, run_dir: RunDir) -> Start | None:
+def choose_start(config: PretrainConfig, run_dir: RunDir, *, fresh: bool = False) -> Start | None:
     """The weights that `config.init_from` names, or None if the run begins at random.
+
+    Args:
+        config: the run.
+        run_dir: where weights that were kept before lie.
+        fresh: do not look at these: open the source again.
 
     Raises:
         ConfigError: if they are of another shape than the run's encoder; the message names each difference.
@@ -52,7 +57,7 @@ def choose_start(config: PretrainConfig, run_dir: RunDir) -> Start | None:
     source = config.init_from
     if not source:
         return None
-    kept = _kept_hash(run_dir.start_path, source)
+    kept = None if fresh else _kept_hash(run_dir.start_path, source)
     if kept:
         return Start(source=source, content_hash=kept, model=None)
     opened = open_encoder(Path(source))

@@ -75,8 +75,8 @@ def warn_if_nothing_was_learned(run: Run) -> None:
     if loss > LEARNED_SHARE * run.label_entropy:
         logger.warning(
             "nothing was learned from context: the loss on masked frames is %.2f, the entropy of the labels %.2f nats; train "
-            "longer, take more and shorter crops, or raise objective.unmasked_weight for a small encoder",
-            *(loss, run.label_entropy),
+            "longer, take more and shorter crops, or raise %s.unmasked_weight for a small encoder",
+            *(loss, run.label_entropy, "objective.musichubert" if run.config.teacher else "objective"),
         )
 
 

@@ -36,7 +36,15 @@ def test_an_uneven_spread_counts_for_less():
 
 
 def test_equal_frames_have_no_rank():
-    assert effective_rank(outer_moments(torch.ones(100, 4))) == 0
+    frame = torch.randn(64, generator=torch.Generator().manual_seed(3))  # no round numbers: sums round
+    assert effective_rank(in_parts(frame.expand(300, 64), 100)) == 0
+
+
+@pytest.mark.parametrize("num_frames", [1, 256, 257, 499, 767, 5000])
+def test_the_frames_that_are_measured_lie_all_over_the_batch(num_frames):
+    moments = outer_moments(torch.arange(num_frames, dtype=torch.float64)[:, None])
+    assert moments[0] == min(num_frames, RANK_FRAMES)
+    assert float(moments[1] / moments[0]) == pytest.approx((num_frames - 1) / 2, abs=num_frames / 200 + 1)
 
 
 def test_frames_that_are_not_finite_have_no_rank_and_do_not_stop_the_run():

@@ -5,7 +5,11 @@ import shutil
 import pytest
 import torch
 
+from ray_musicssl.config.loading import load_config
+from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ConfigError, DataError, ResumeRefusedError
+from ray_musicssl.on_ray.pretrain import pretrain
+from ray_musicssl.run_dir import RunDir
 from ray_musicssl.training.checkpoint import open_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -56,3 +60,17 @@ def test_weights_of_another_shape_are_refused_with_the_differences(tiny, source,
     size = tiny.config().encoder.num_layers
     with pytest.raises(ConfigError, match=rf"encoder.num_layers={size} \(this run: {size + 1}\)"):
         tiny.train(tmp_path / "run", *FIRST, f"init_from={source}", f"encoder.num_layers={size + 1}")
+
+
+def test_a_fresh_start_that_is_refused_removes_nothing_and_a_run_may_begin_with_itself(tiny, source, tmp_path):
+    run_dir = tmp_path / "run"
+    trained = tiny.train(run_dir, *FIRST)
+    weights = trained.content_hash
+    words = [*tiny.overrides, *FIRST]
+    config = load_config(PretrainConfig, preset=tiny.preset, overrides=[*words, f"init_from={tmp_path / 'typo'}"])
+    with pytest.raises(DataError, match="no sound checkpoint"):
+        pretrain(config, tiny.shards, RunDir(run_dir), fresh=True)
+    assert trained.path.exists()
+    itself = load_config(PretrainConfig, preset=tiny.preset, overrides=[*words, f"init_from={run_dir}"])
+    again = pretrain(itself, tiny.shards, RunDir(run_dir), fresh=True)
+    assert again.state["provenance"]["init_from"] == weights[:16]
