@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch._dynamo
-import torch._inductor.config
 from torch import Tensor
 
 from ray_musicssl.config.pretrain import PretrainConfig
@@ -52,6 +50,10 @@ def compile_layers(model: PretrainModel) -> None:
     All layers of a kind share one cache of compiled code, an entry for each shape of weights and batch: with room for too few,
     PyTorch would go on without compiling, and a resumed run would compute by other code than one that never stopped.
     """
+    # Imported here: the compiler takes seconds to load, and few runs use it.
+    import torch._dynamo  # noqa: PLC0415
+    import torch._inductor.config  # noqa: PLC0415
+
     torch._dynamo.config.recompile_limit = _COMPILED_FORMS  # noqa: SLF001  (PyTorch documents no other way)
     torch._dynamo.config.accumulated_recompile_limit = 2 * _COMPILED_FORMS  # noqa: SLF001
     torch._inductor.config.fallback_random = True  # noqa: SLF001  (dropout draws what it draws uncompiled)
