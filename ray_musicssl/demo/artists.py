@@ -1,8 +1,9 @@
-"""Invented artists whose names put their tracks where the key data set's own rule puts them.
+"""Invented artists whose names put their tracks where a data set's own rule puts them.
 
 Conventions:
-    The rule: the SHA-1 of the lower-cased name, as a number, modulo 116; below 100 is train, the rest valid.
-    Source: the split of the MTG key data set by artist, as the MARBLE benchmark makes it.
+    The rules: the SHA-1 of the lower-cased name, as a number, modulo 116 for the key set and 10 for the rated clips; below
+    100 and 8 is train, the rest valid.
+    Source: the splits by artist of the MTG key data set, as the MARBLE benchmark makes it, and of EmoMusic, as jukemir does.
 """
 
 import hashlib
@@ -72,17 +73,19 @@ _LAST = (
     "Voyage",
     "Window",
 )
-_MODULUS, _TRAIN_BELOW = 116, 100
+# Data set -> (values of the hash, those that are train).
+_RULES = {"giantsteps": (116, 100), "emomusic": (10, 8)}
 
 
-def split_of_artist(name: str) -> str:
-    """The split, train or valid, that the rule gives an artist."""
+def split_of_artist(name: str, dataset: str = "giantsteps") -> str:
+    """The split, train or valid, that a data set's rule gives an artist."""
+    modulus, train_below = _RULES[dataset]
     digest = hashlib.sha1(name.lower().encode(), usedforsecurity=False).hexdigest()
-    return "train" if int(digest, 16) % _MODULUS < _TRAIN_BELOW else "valid"
+    return "train" if int(digest, 16) % modulus < train_below else "valid"
 
 
 @cache
-def artists_of(split: str) -> tuple[str, ...]:
+def artists_of(split: str, dataset: str = "giantsteps") -> tuple[str, ...]:
     """Every invented artist of a split, in a fixed order."""
-    names = (f"{_FIRST[(row + column) % len(_FIRST)]} {_LAST[row]}" for column in range(30) for row in range(30))
-    return tuple(name for name in names if split_of_artist(name) == split)
+    names = [f"{_FIRST[(row + column) % len(_FIRST)]} {_LAST[row]}" for column in range(30) for row in range(30)]
+    return tuple(name for name in names if split_of_artist(name, dataset) == split)

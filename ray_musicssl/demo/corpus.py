@@ -24,7 +24,7 @@ from ray_musicssl.errors import ConfigError
 from ray_musicssl.registry import nearest
 from ray_musicssl.run_dir import hash_of, replacing
 
-SETS = ("pool", "gtzan", "giantsteps", "nsynth")
+SETS = ("pool", "gtzan", "giantsteps", "nsynth", "emomusic")
 _SEEDS_PER_CORPUS = 16  # room for more sets without moving the ones there are
 _ENCODINGS = {
     "wav": ("WAV", "PCM_16"),
@@ -233,6 +233,23 @@ def _plan_nsynth(sizes: DemoPreset, seed: int) -> Iterator[FileJob]:
             index += 1
 
 
+def _plan_emomusic(sizes: DemoPreset, seed: int) -> Iterator[FileJob]:
+    styles = list(STYLES)
+    splits = [split for split, size in sizes.emomusic_clips.by_split() for _ in range(size)]
+    for index, split in enumerate(splits):
+        yield FileJob(
+            path=f"datasets/emomusic/clips_45seconds/{index + 2}.mp3",  # the official numbers begin at 2
+            set_name="emomusic",
+            split=split,
+            seed=seed,
+            index=index,
+            style=styles[index % len(styles)],
+            container="mp3",
+            sample_rate=16_000,
+            duration_s=sizes.emomusic_clip_s,
+        )
+
+
 def _distinct_tones(rng: np.random.Generator, split: str, pitches: list[int]) -> Iterator[Tone]:
     choices = split_instruments(split)
     order = np.resize(rng.permutation(len(choices)), len(pitches))
@@ -250,6 +267,7 @@ _PLANNERS: dict[str, Callable[[DemoPreset, int], Iterator[FileJob]]] = {
     "gtzan": _plan_gtzan,
     "giantsteps": _plan_giantsteps,
     "nsynth": _plan_nsynth,
+    "emomusic": _plan_emomusic,
 }
 
 

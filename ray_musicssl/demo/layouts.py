@@ -5,11 +5,12 @@ Conventions:
     Every file is a function of the plan.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ray_musicssl.demo.artists import artists_of
 from ray_musicssl.demo.corpus import DemoPlan, FileJob
+from ray_musicssl.demo.emotion import emotion_of
 from ray_musicssl.demo.instruments import FAMILIES, ORCHESTRA, SOURCES
 from ray_musicssl.demo.theory import key_named
 from ray_musicssl.run_dir import write_json, write_text
@@ -18,6 +19,18 @@ _TRACKS_PER_ARTIST = 3
 _BEATPORT_HEADER = ("ID", "ARTIST", "SONG TITLE", "MIX", "LABEL", "BP GENRE", "BP BPM", "BP KEY")
 # Rows that a reader must leave out (several keys, none, or a low confidence); they have no audio.
 _DOUBTFUL_ROWS = (("C major / A minor", 2), ("-", 0), ("G minor", 1))
+
+_SONG_COLUMNS = (
+    "song_id",
+    "file_name",
+    "Artist",
+    "Song title",
+    "start of the segment (min.sec)",
+    "end of the segment (min.sec)",
+    "Genre",
+    "Mediaeval 2013 set",
+)
+_RATING_COLUMNS = ("song_id", "mean_arousal", "std_arousal", "mean_valence", "std_valence")
 
 
 def write_annotations(plan: DemoPlan, out_dir: Path) -> None:
@@ -103,8 +116,29 @@ def _nsynth_row(job: FileJob) -> dict[str, object]:
     }
 
 
+def _write_emomusic(plan: DemoPlan, folder: Path) -> None:
+    songs: list[tuple[object, ...]] = [_SONG_COLUMNS]
+    ratings: list[tuple[object, ...]] = [_RATING_COLUMNS]
+    for split in ("train", "valid", "test"):
+        part = "evaluation" if split == "test" else "development"
+        artists = artists_of("train" if split == "test" else split, "emomusic")
+        for number, job in enumerate(plan.jobs_of("emomusic", split)):
+            path = PurePosixPath(job.path)
+            artist = artists[number // _TRACKS_PER_ARTIST % len(artists)]
+            songs.append((path.stem, path.name, artist, f"Clip {job.index}", "0.00", "0.45", job.style.title(), part))
+            emotion = emotion_of(job.score(), seed=1000 * job.seed + job.index)
+            ratings.append((path.stem, f"{emotion.arousal:.2f}", "1.00", f"{emotion.valence:.2f}", "1.00"))
+    write_text(folder / "annotations" / "songs_info.csv", _csv(songs))
+    write_text(folder / "annotations" / "static_annotations.csv", _csv(ratings))
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    return "".join(",".join(map(str, row)) + "\n" for row in rows)
+
+
 _WRITERS: dict[str, Callable[[DemoPlan, Path], None]] = {
     "gtzan": _write_gtzan,
     "giantsteps": _write_giantsteps,
     "nsynth": _write_nsynth,
+    "emomusic": _write_emomusic,
 }

@@ -30,6 +30,8 @@ class DemoPreset:
     key_track_s: float
     nsynth_notes: SplitSizes
     nsynth_note_s: float
+    emomusic_clips: SplitSizes
+    emomusic_clip_s: float
 
 
 PRESETS = {
@@ -44,6 +46,8 @@ PRESETS = {
         key_track_s=3.0,
         nsynth_notes=SplitSizes(24, 8, 8),
         nsynth_note_s=1.0,
+        emomusic_clips=SplitSizes(10, 5, 5),
+        emomusic_clip_s=5.0,
     ),
     "demo": DemoPreset(
         about="the paper in miniature: one hour of pool, 79 minutes of data sets",
@@ -56,6 +60,8 @@ PRESETS = {
         key_track_s=5.0,
         nsynth_notes=SplitSizes(400, 100, 200),
         nsynth_note_s=1.5,
+        emomusic_clips=SplitSizes(140, 30, 80),
+        emomusic_clip_s=5.0,
     ),
     "small": DemoPreset(
         about="for an hour's training: four hours of pool, longer clips",
@@ -68,5 +74,7 @@ PRESETS = {
         key_track_s=10.0,
         nsynth_notes=SplitSizes(600, 150, 300),
         nsynth_note_s=2.5,
+        emomusic_clips=SplitSizes(240, 60, 120),
+        emomusic_clip_s=10.0,
     ),
 }

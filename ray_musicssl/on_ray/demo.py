@@ -13,7 +13,7 @@ PRESETS = ("musichubert-demo", "music2vec-demo")
 # Small data sets: smaller batches give a probe about as many steps as the official sets do.
 PROBE = ProbeConfig(num_seeds=2, batch_size=16, beat_max_epochs=6)
 NUM_EMBEDDED = 3  # songs of the pool that are embedded: enough to see that it works
-TASKS = ("giantsteps_key", "gtzan_genre", "nsynth_pitch", "gtzan_rhythm")
+TASKS = ("giantsteps_key", "gtzan_genre", "emomusic", "nsynth_pitch", "gtzan_rhythm")
 
 
 def run_demo(out: Path, *, preset: str = "demo", seed: int = 0, overrides: tuple[str, ...] = ()) -> Path:

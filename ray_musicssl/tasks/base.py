@@ -26,6 +26,7 @@ TASKS = Registry(
     {
         "giantsteps_key": "ray_musicssl.tasks.giantsteps:GiantStepsKey",
         "gtzan_genre": "ray_musicssl.tasks.gtzan:GtzanGenre",
+        "emomusic": "ray_musicssl.tasks.emomusic:EmoMusic",
         "nsynth_pitch": "ray_musicssl.tasks.nsynth:NsynthPitch",
         "gtzan_rhythm": "ray_musicssl.tasks.gtzan:GtzanRhythm",
     },

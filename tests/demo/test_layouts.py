@@ -1,5 +1,6 @@
 """Annotation files, read back by hand as the official releases are written."""
 
+import csv
 import hashlib
 import json
 
@@ -111,3 +112,19 @@ def test_nsynth_rows_agree_with_their_names(datasets):
             assert row["instrument_family"] == FAMILIES.index(family)
             assert row["instrument_source_str"] == source
             assert len(row["qualities"]) == 10
+
+
+def test_rated_clips_lie_where_the_artists_rule_puts_them(datasets):
+    folder = datasets / "emomusic" / "annotations"
+    with (folder / "songs_info.csv").open() as file:
+        songs = list(csv.DictReader(file))
+    assert [row["file_name"] for row in songs] == [job.path.split("/")[-1] for job in CORPUS.jobs_of("emomusic")]
+    table = ["train"] * 8 + ["valid"] * 2
+    for row, job in zip(songs, CORPUS.jobs_of("emomusic"), strict=True):
+        digest = hashlib.sha1(row["Artist"].lower().encode()).hexdigest()  # noqa: S324
+        split = "test" if row["Mediaeval 2013 set"] == "evaluation" else table[int(digest, 16) % 10]
+        assert split == job.split
+    with (folder / "static_annotations.csv").open() as file:
+        ratings = {row["song_id"]: row for row in csv.DictReader(file)}
+    assert set(ratings) == {row["song_id"] for row in songs}
+    assert all(1 <= float(row[f"mean_{number}"]) <= 9 for row in ratings.values() for number in ("arousal", "valence"))

@@ -1,0 +1,165 @@
+"""EmoMusic: valence and arousal of a clip, as listeners rated it.
+
+Conventions:
+    Clips of 45 s, `clips_45seconds/<song_id>.mp3`, are cut into windows of 5 s; a clip's answer is the mean over them.
+    Targets are [arousal, valence], each less the mean and divided by the standard deviation of the development clips.
+    `static_annotations.csv` holds the ratings (1 to 9), `songs_info.csv` artists and the official evaluation set; columns are
+    found by name, and values may carry blanks.
+
+Source: Soleymani et al. 2013. Test is the official evaluation set; the rest is split by artist as Castellon, Donahue and
+Liang 2021 do, which gives 504 / 115 / 125 clips.
+"""
+
+import csv
+import hashlib
+import math
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ray_musicssl.errors import DataError
+from ray_musicssl.tasks.base import Example, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
+from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing, need_every_split
+from ray_musicssl.tasks.metrics import by_song, r2
+
+OFFICIAL_COUNTS: dict[Split, int] = {"train": 504, "valid": 115, "test": 125}
+WINDOW_S = 5.0
+LEAST_WINDOW_S = 2.5  # a shorter rest at a clip's end is dropped; clips decode to between 44.6 and 45.04 s
+NUMBERS = ("arousal", "valence")
+SUFFIXES = (".mp3", ".wav")
+_EVALUATION = "evaluation"
+# Source: of ten hash values of an artist's name, eight go to train.
+_TRAIN_SHARE, _HASH_RANGE = 8, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One rated clip."""
+
+    id: str
+    split: Split
+    ratings: tuple[float, float] | None  # arousal, valence from 1 to 9; None if they cannot be read
+
+
+class EmoMusic:
+    """Arousal and valence, regression, scored by the coefficient of determination over clips."""
+
+    name = "emomusic"
+    dataset = "EmoMusic"
+    kind: TaskKind = "regression"
+    metrics = ("r2", "r2_arousal", "r2_valence")
+
+    def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
+        """Read annotations and audio under `data_dir`.
+
+        Raises:
+            DataError: if a table, one of its columns or the audio folder is missing, or a split has no usable clip.
+        """
+        data_dir = Path(data_dir)
+        clips = _clips(data_dir)
+        folders = [] if annotations_only else _audio_dirs(data_dir)
+        examples: list[Example] = []
+        skipped = SkipList()
+        targets = _standardised(clips)
+        for clip in clips:
+            path = first_existing(folders, [clip.id + suffix for suffix in SUFFIXES])
+            check = check_audio(path, min_s=LEAST_WINDOW_S)
+            path = path or (folders[0] if folders else data_dir / "clips_45seconds") / (clip.id + SUFFIXES[0])
+            fault = "bad_row" if clip.ratings is None else None if annotations_only else check.fault
+            if fault:
+                skipped.add(id=clip.id, split=clip.split, path=path, reason=fault)
+                continue
+            example = Example(id=clip.id, track=clip.id, path=path, split=clip.split, target=targets[clip.id])
+            examples += [example] if annotations_only else _windows(example, check.duration_s)
+        expected: dict[Split, int] = {split: sum(clip.split == split for clip in clips) for split in OFFICIAL_COUNTS}
+        data = TaskData(
+            examples=sorted(examples, key=lambda example: example.id),
+            skipped=skipped.items,
+            expected=expected,
+            classes=NUMBERS,
+            notes=count_notes("EmoMusic", expected, OFFICIAL_COUNTS),
+        )
+        need_every_split("EmoMusic", data_dir, data)
+        return data
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """The coefficient of determination of both numbers and their mean, one answer a clip."""
+        tracks = [example.track for example in predictions.examples]
+        clips = by_song(tracks, np.stack(predictions.outputs), "mean_logits")
+        answers = np.array([predictions.examples[first].target for first in clips.first_clip])
+        found = dict(zip(NUMBERS, r2(answers, clips.outputs).tolist(), strict=True))
+        return {"r2": sum(found.values()) / len(found), **{f"r2_{name}": value for name, value in found.items()}}
+
+
+def development_split(artist: str) -> Split:
+    """Train or valid, by a hash of the artist's name in lower case with ASCII letters and single blanks alone."""
+    kept = "".join(letter for letter in artist.lower() if letter in string.ascii_lowercase or letter.isspace())
+    digest = int(hashlib.sha1(" ".join(kept.split()).encode(), usedforsecurity=False).hexdigest(), 16)
+    return "train" if digest % _HASH_RANGE < _TRAIN_SHARE else "valid"
+
+
+def _clips(data_dir: Path) -> list[Clip]:
+    """Every clip of `songs_info.csv` with its ratings, in the table's order."""
+    info_path = find_one(data_dir, "songs_info.csv", what="EmoMusic song table")
+    ratings_path = find_one(data_dir, "static_annotations.csv", what="EmoMusic table of ratings")
+    rated = {row["song_id"]: row for row in _rows(ratings_path, ("song_id", "mean_arousal", "mean_valence"))}
+    clips = []
+    for row in _rows(info_path, ("song_id", "Artist", "Mediaeval 2013 set")):
+        is_test = row["Mediaeval 2013 set"] == _EVALUATION
+        split: Split = "test" if is_test else development_split(row["Artist"])
+        clips.append(Clip(id=row["song_id"], split=split, ratings=_ratings(rated.get(row["song_id"], {}))))
+    return clips
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table by column name, without the blanks around names and values."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = [[value.strip() for value in line] for line in csv.reader(file) if any(line)]
+    header = lines[0] if lines else []
+    for column in columns:
+        if column not in header:
+            raise DataError(f"{path} has no column {column!r} (it has {', '.join(header) or 'none'}); unpack it again")
+    return [dict(zip(header, line, strict=False)) for line in lines[1:] if len(line) >= len(header)]
+
+
+def _ratings(row: Mapping[str, str]) -> tuple[float, float] | None:
+    try:
+        arousal, valence = float(row["mean_arousal"]), float(row["mean_valence"])
+    except (KeyError, ValueError):
+        return None
+    return (arousal, valence) if math.isfinite(arousal) and math.isfinite(valence) else None
+
+
+def _standardised(clips: Sequence[Clip]) -> dict[str, list[float]]:
+    """Each rated clip's [arousal, valence] on the scale of all development clips, train and valid alike."""
+    rated = {clip.id: clip.ratings for clip in clips if clip.ratings is not None}
+    development = np.array([rated[clip.id] for clip in clips if clip.id in rated and clip.split != "test"])
+    if len(development) == 0:
+        return {}
+    mean, spread = development.mean(axis=0), development.std(axis=0)
+    spread[spread == 0] = 1
+    return {clip_id: ((np.array(ratings) - mean) / spread).tolist() for clip_id, ratings in rated.items()}
+
+
+def _windows(clip: Example, duration_s: float) -> list[Example]:
+    """A clip's windows of 5 s; a rest that is long enough is a window too."""
+    starts = np.arange(0, max(duration_s - LEAST_WINDOW_S, 0) + 1e-9, WINDOW_S).tolist()
+    return [
+        replace(
+            clip, id=f"{clip.id}-{number:03d}", offset_s=start, duration_s=min(WINDOW_S, duration_s - start)
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def _audio_dirs(data_dir: Path) -> list[Path]:
+    found = find_all(data_dir, "clips_45seconds", "clips_45sec", "audio")
+    if not found:
+        raise DataError(
+            f"no EmoMusic audio under {data_dir}; expected clips_45seconds/<song_id>.mp3 there or a folder or two below; "
+            f"unpack clips_45sec.tar.gz beside the tables"
+        )
+    return found
