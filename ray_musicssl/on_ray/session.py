@@ -18,7 +18,9 @@ import psutil
 import ray
 from ray.exceptions import RayTaskError
 
-from ray_musicssl.errors import MusicsslError
+from ray_musicssl.errors import EnvironmentFaultError, MusicsslError
+
+logger = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -27,6 +29,8 @@ OBJECT_STORE_FRACTION = 0.2
 OBJECT_STORE_MOST_BYTES = 2 << 30
 OBJECT_STORE_LEAST_BYTES = 100 << 20
 TASK_RETRIES = 3
+START_TRIES = 3
+_TOO_SLOW = "timed out during startup"
 
 
 @contextmanager
@@ -47,7 +51,11 @@ def session(*, num_cpus: int | None = None) -> Iterator[None]:
 
 
 def connect(*, num_cpus: int | None = None) -> None:
-    """Connect to the cluster that `RAY_ADDRESS` names, or start a private one."""
+    """Connect to the cluster that `RAY_ADDRESS` names, or start a private one.
+
+    Raises:
+        EnvironmentFaultError: if a private cluster does not start, as on an overloaded machine.
+    """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not os.environ.get("RAY_ADDRESS"):
         _private_token()
@@ -58,8 +66,26 @@ def connect(*, num_cpus: int | None = None) -> None:
             "object_store_memory": _object_store_bytes(),
         }
     options["runtime_env"] = {"worker_process_setup_hook": _quiet_worker}
-    ray.init(**options)
+    _init(options)
     _quiet_worker()
+
+
+def _init(options: dict[str, Any]) -> None:
+    """Call `ray.init`, again if a private cluster was too slow: Ray gives its processes 30 s, a busy machine needs more."""
+    tries = START_TRIES if "num_cpus" in options else 1
+    for left in reversed(range(tries)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray has no class of its own for this
+            if _TOO_SLOW not in str(error):
+                raise
+            if left == 0:
+                raise EnvironmentFaultError(
+                    f"Ray did not start within 30 s, {tries} times in a row; is the machine overloaded? Try again when it is "
+                    f"quieter, or name a running cluster with RAY_ADDRESS"
+                ) from error
+            logger.warning("Ray was slow to start; trying again")
 
 
 def _quiet_worker() -> None:

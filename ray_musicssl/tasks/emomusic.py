@@ -148,9 +148,7 @@ def _windows(clip: Example, duration_s: float) -> list[Example]:
     """A clip's windows of 5 s; a rest that is long enough is a window too."""
     starts = np.arange(0, max(duration_s - LEAST_WINDOW_S, 0) + 1e-9, WINDOW_S).tolist()
     return [
-        replace(
-            clip, id=f"{clip.id}-{number:03d}", offset_s=start, duration_s=min(WINDOW_S, duration_s - start)
-        )
+        replace(clip, id=f"{clip.id}-{number:03d}", offset_s=start, duration_s=min(WINDOW_S, duration_s - start))
         for number, start in enumerate(starts)
     ]
 

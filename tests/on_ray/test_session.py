@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.on_ray import session as module
 from ray_musicssl.on_ray.session import run_tasks, session
 
@@ -41,6 +41,42 @@ def test_an_empty_address_is_none(token_path, init_options, monkeypatch):
     module.connect()
     assert init_options["address"] == "local"
     assert token_path.exists()
+
+
+@pytest.mark.parametrize("slow_starts", [0, 2])
+def test_a_private_cluster_that_starts_slowly_is_started_again(token_path, monkeypatch, slow_starts):
+    calls = []
+
+    def init(**options):
+        calls.append(options["address"])
+        if len(calls) <= slow_starts:
+            raise Exception("The current node timed out during startup. This could happen because")  # noqa: TRY002
+
+    monkeypatch.setattr(module.ray, "init", init)
+    module.connect()
+    assert calls == ["local"] * (slow_starts + 1)
+
+
+def test_a_cluster_that_never_starts_says_what_to_do(token_path, monkeypatch):
+    def init(**options):
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002
+
+    monkeypatch.setattr(module.ray, "init", init)
+    with pytest.raises(EnvironmentFaultError, match="3 times in a row; is the machine overloaded"):
+        module.connect()
+
+
+def test_other_faults_of_starting_are_raised_at_once(token_path, monkeypatch):
+    calls = []
+
+    def init(**options):
+        calls.append(options)
+        raise RuntimeError("no such port")
+
+    monkeypatch.setattr(module.ray, "init", init)
+    with pytest.raises(RuntimeError, match="no such port"):
+        module.connect()
+    assert len(calls) == 1
 
 
 def test_a_token_that_is_there_is_kept_and_closed_to_others(token_path, init_options):

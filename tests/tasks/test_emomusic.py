@@ -89,7 +89,9 @@ def test_score_is_sklearns_over_clips_of_averaged_windows():
 def test_a_table_without_a_column_is_named_with_what_it_has(emomusic_dir):
     path = emomusic_dir / "annotations/static_annotations.csv"
     path.write_text("song_id,arousal\n2,3\n")
-    with pytest.raises(DataError, match=r"static_annotations\.csv has no column 'mean_arousal' \(it has song_id, arousal"):
+    with pytest.raises(
+        DataError, match=r"static_annotations\.csv has no column 'mean_arousal' \(it has song_id, arousal"
+    ):
         EmoMusic().read(emomusic_dir)
 
 
