@@ -76,7 +76,6 @@ def _init(options: dict[str, Any]) -> None:
     for left in reversed(range(tries)):
         try:
             ray.init(**options)
-            return
         except Exception as error:  # Ray has no class of its own for this
             if _TOO_SLOW not in str(error):
                 raise
@@ -86,6 +85,8 @@ def _init(options: dict[str, Any]) -> None:
                     f"quieter, or name a running cluster with RAY_ADDRESS"
                 ) from error
             logger.warning("Ray was slow to start; trying again")
+        else:
+            return
 
 
 def _quiet_worker() -> None:

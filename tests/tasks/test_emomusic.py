@@ -97,7 +97,7 @@ def test_a_table_without_a_column_is_named_with_what_it_has(emomusic_dir):
 
 def test_missing_audio_says_what_was_expected_where(emomusic_dir):
     (emomusic_dir / "clips_45seconds").rename(emomusic_dir / "other")
-    with pytest.raises(DataError, match="expected clips_45seconds/<song_id>.mp3"):
+    with pytest.raises(DataError, match=r"expected clips_45seconds/<song_id>\.mp3"):
         EmoMusic().read(emomusic_dir)
 
 
