@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_musicssl.audio.shard import Shards, part_name
-from ray_musicssl.clustering.codebook import read_feature
+from ray_musicssl.clustering.codebook import FACTS_NAME, load_codebook, read_feature
 from ray_musicssl.config.feature import FeatureConfig
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.run_dir import done_facts
@@ -26,6 +26,11 @@ class LabelSet:
     entropy_nats: float  # of the labels; the loss of a model that learned nothing
     feature: FeatureConfig
 
+    @property
+    def words(self) -> str:
+        """What the labels are, for messages: clusters, feature and rate."""
+        return f"{self.num_clusters} clusters of {self.feature} at {self.frame_rate} Hz"
+
     def part_path(self, part: int) -> Path:
         """The Parquet file of a part."""
         return self.path / part_name(part)
@@ -40,7 +45,8 @@ def open_labels(shards: Shards, path: Path | None = None) -> LabelSet:
 
     Raises:
         ConfigError: if `path` is None and there are several sets.
-        DataError: if there is no finished set, or it was made from other shards.
+        DataError: if there is no finished set, it was made from other shards, or the codebook beside the labels is not the
+            one that made them.
     """
     directory = path if path is not None else _only_set(shards)
     facts = done_facts(directory, "label")
@@ -59,7 +65,9 @@ def open_labels(shards: Shards, path: Path | None = None) -> LabelSet:
             f"the labels at {directory} lack {part_name(missing[0])} ({len(missing)} parts in all are missing); "
             f"delete the directory and run `musicssl label` again"
         )
-    return _from_facts(directory, facts)
+    opened = _from_facts(directory, facts)
+    _check_codebook(opened)
+    return opened
 
 
 def sets_of(shards: Shards) -> list[Path]:
@@ -89,6 +97,26 @@ def _only_set(shards: Shards) -> Path:
 def _described(directory: Path) -> str:
     facts = done_facts(directory, "label") or {}
     return f"{facts['feature']['name']}, k={facts['num_clusters']}"
+
+
+def _check_codebook(labels: LabelSet) -> None:
+    """Check that the codebook beside the labels is theirs; labels without one can be trained on."""
+    if not (labels.path / FACTS_NAME).exists():
+        return
+    codebook = load_codebook(labels.path)
+    remedy = "put the right codebook back, or delete the directory and run `musicssl label` again"
+    if codebook.hash != labels.codebook_hash:
+        raise DataError(
+            f"the labels at {labels.path} were made with the codebook {labels.codebook_hash}, but the one that lies there is "
+            f"{codebook.hash}; {remedy}"
+        )
+    told = (labels.feature.identity, labels.num_clusters, labels.frame_rate)
+    found = (codebook.feature.identity, codebook.num_clusters, codebook.frame_rate)
+    if told != found:
+        raise DataError(
+            f"the labels at {labels.path} say they are {labels.words}, but their codebook is {codebook.num_clusters} clusters "
+            f"of {codebook.feature} at {codebook.frame_rate} Hz; {remedy}"
+        )
 
 
 def _from_facts(directory: Path, facts: Mapping[str, Any]) -> LabelSet:

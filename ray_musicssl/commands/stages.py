@@ -85,17 +85,19 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", scale: Scale = "", 
 
 def label(
     shards: ShardsDir,
-    codebook: Annotated[Path, typer.Option(help="What `kmeans` wrote.")],
+    codebook: Annotated[list[Path], typer.Option(help="What `kmeans` wrote; once for each codebook.")],
     encoder: Annotated[
         Path | None, typer.Option(help="Where the encoder of hidden features lies, if it moved since `kmeans`.")
     ] = None,
 ) -> None:
-    """Label every frame of the clips with its cluster."""
+    """Label every frame of the clips with its cluster; several codebooks share one pass over the audio."""
     from ray_musicssl.audio.shard import open_shards
-    from ray_musicssl.clustering.codebook import load_codebook
+    from ray_musicssl.clustering.chain import open_codebook
     from ray_musicssl.on_ray.label import label as run
 
-    say_where(run(open_shards(shards), load_codebook(codebook), encoder=encoder))
+    opened = open_shards(shards)
+    for directory in run(opened, [open_codebook(path) for path in codebook], encoder=encoder):
+        say_where(directory)
 
 
 def pretrain(
@@ -213,7 +215,8 @@ def pipeline(
     if not names:
         raise ConfigError(f"--presets {presets!r} names no preset; `musicssl presets` lists them")
     for name in names:
-        load_config(PretrainConfig, preset=name, scale=scale, overrides=overrides or ()).check_encoders()
+        config = load_config(PretrainConfig, preset=name, scale=scale, overrides=overrides or ())
+        config.check_encoders(codebooks_follow=True)
     from ray_musicssl.on_ray.pipeline import Pipeline
 
     job = Pipeline(

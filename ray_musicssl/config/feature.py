@@ -104,4 +104,51 @@ class HiddenConfig(FeatureSection):
             )
 
 
-FeatureConfig = Annotated[MfccConfig | SemitoneConfig | HiddenConfig, Field(discriminator="name")]
+class ResidualConfig(FeatureSection):
+    """What a codebook leaves of the frames it quantises, at their rate: the next stage of residual k-means."""
+
+    name: Literal["residual"] = "residual"
+    codebook: str = ""
+    """Directory of the codebook whose centroids are taken off; empty only under `pipeline`, which fits it first."""
+    codebook_hash: str = ""
+    """Hash of that codebook, filled in by the stages: it, and not the path, says which codebook this is."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The codebook. A moved one is the same feature; one not looked at yet is known by its path."""
+        return self.model_dump(mode="json", exclude={"codebook"} if self.codebook_hash else set())
+
+    @property
+    def slug(self) -> str:
+        """The codebook, so that stages over different ones lie side by side."""
+        return f"{self.name}-{self.codebook_hash[:8]}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it names no codebook yet, neither by path nor by hash."""
+        return not (self.codebook or self.codebook_hash)
+
+    def check_codebook(self) -> None:
+        """Check that a codebook is named and that something is there, without loading it.
+
+        Raises:
+            ConfigError: if `codebook` is empty.
+            DataError: if there is nothing at that path.
+        """
+        if not self.codebook:
+            raise ConfigError(
+                "feature.codebook is not set: the feature residual is what a codebook leaves of its frames; give "
+                "feature.codebook=CODEBOOK, what `kmeans` wrote for the stage before (in joint_features: "
+                "{name: residual, codebook: CODEBOOK}); only `pipeline` fills it in, for entries of joint_features"
+            )
+        if not Path(self.codebook).exists():
+            raise DataError(
+                f"no codebook at {self.codebook}, of whose frames the feature residual is what is left; say where it lies "
+                f"now with feature.codebook=CODEBOOK (`label`: give it as a --codebook too)"
+            )
+
+
+FeatureConfig = Annotated[
+    MfccConfig | SemitoneConfig | HiddenConfig | ResidualConfig,
+    Field(discriminator="name"),
+]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from ray_musicssl.config.audio import AudioConfig
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.encoder import EncoderConfig
-from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, MfccConfig
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, MfccConfig, ResidualConfig
 from ray_musicssl.config.masking import MaskingConfig
 from ray_musicssl.config.objective import JointConfig, Music2VecConfig, MusicHubertConfig, ObjectiveConfig
 from ray_musicssl.config.optim import OptimConfig
@@ -27,18 +27,25 @@ class KmeansConfig(Section):
         """The features that are clustered into labels."""
         return (self.feature,)
 
-    def check_encoders(self) -> None:
-        """Check that every encoder that targets come from is named and there, without loading it.
+    def check_encoders(self, *, codebooks_follow: bool = False) -> None:
+        """Check that every encoder and codebook that targets come from is named and there, without loading it.
 
         One that is named by its hash may be absent: labels that are made already can be trained on without it.
 
+        Args:
+            codebooks_follow: whether the codebook of a `residual` that names none will be fitted, as `pipeline` does for
+                all but the first target.
+
         Raises:
-            ConfigError: if a target feature is `hidden` without an encoder.
-            DataError: if there is nothing at an encoder's path.
+            ConfigError: if a target feature is `hidden` without an encoder or `residual` without a codebook.
+            DataError: if there is nothing at the path of one.
         """
-        for feature in self.target_features:
+        for number, feature in enumerate(self.target_features):
             if isinstance(feature, HiddenConfig) and not feature.encoder_hash:
                 feature.check_encoder()
+            follows = codebooks_follow and number > 0
+            if isinstance(feature, ResidualConfig) and not feature.codebook_hash and not (follows and feature.is_open):
+                feature.check_codebook()
 
 
 class PretrainConfig(KmeansConfig):

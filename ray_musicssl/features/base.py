@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ray_musicssl.audio.frames import FrameGrid
 from ray_musicssl.audio.shard import FULL_SCALE
-from ray_musicssl.config.feature import FeatureConfig, HiddenConfig
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, ResidualConfig
 from ray_musicssl.errors import ConfigError
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.registry import Registry
@@ -27,6 +27,7 @@ FEATURES = Registry(
         "mfcc": "ray_musicssl.features.mfcc:Mfcc",
         "semitone": "ray_musicssl.features.semitone:Semitone",
         "hidden": "ray_musicssl.features.hidden:Hidden",
+        "residual": "ray_musicssl.features.residual:Residual",
     },
 )
 
@@ -37,7 +38,8 @@ LoadModel = Callable[[HiddenConfig], MusicEncoder]
 class TargetFeature(Protocol):
     """Frames for k-means to cluster. A class in `FEATURES` also has `from_config(section) -> TargetFeature`.
 
-    Nothing outside the section may be needed; only `hidden` is also given the model that its section names.
+    Nothing outside the section may be needed; only `hidden` is also given the model that its section names, and `residual`
+    the feature that its codebook quantises.
     """
 
     name: str
@@ -58,8 +60,11 @@ def make_feature(config: FeatureConfig, *, load_model: LoadModel | None = None) 
 
     Raises:
         ConfigError: if its name is not in `FEATURES`, or it needs a model and there is no `load_model`.
+        DataError: if it is a residual and there is no sound codebook of its hash.
     """
     feature_class = FEATURES.load(config.name)
+    if isinstance(config, ResidualConfig):
+        return feature_class.from_config(config, lambda base: make_feature(base, load_model=load_model))
     if not isinstance(config, HiddenConfig):
         return feature_class.from_config(config)
     if load_model is None:

@@ -6,6 +6,8 @@ Conventions:
     With a scale, its name follows the preset's: `OUT/runs/<preset>-<scale>`. With hidden features as targets, codebook and
     run are also named after layer and encoder (`runs/musichubert-k2000-iter2-hidden6-1a2b3c4d`): one iteration after
     another fits into the same `OUT`.
+    All codebooks are fitted first, then all labels are made in one pass. Of `joint_features`, a residual that names no
+    codebook is of the codebook of the target before it.
     What the last stage needs is looked at before the first one begins.
 """
 
@@ -15,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from ray_musicssl.audio.shard import Shards
-from ray_musicssl.config.feature import HiddenConfig
+from ray_musicssl.clustering.codebook import Codebook
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, ResidualConfig
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
@@ -61,7 +64,8 @@ class Pipeline:
             load_config(PretrainConfig, preset=name, scale=self.scale, overrides=self.overrides)
             for name in self.presets
         )
-        return {_run_name(config): config for config in map(resolve, loaded)}
+        resolved = (resolve(config, codebooks_follow=True) for config in loaded)
+        return {_run_name(config): config for config in resolved}
 
     @property
     def run_dirs(self) -> list[Path]:
@@ -96,14 +100,15 @@ class Pipeline:
                 raise DataError(f"{name} cannot be probed: {error}; or leave it out of --tasks") from error
 
     def _learn(self, configs: Mapping[str, PretrainConfig], shards: Shards, watch: Stopwatch) -> None:
-        labels = {
-            name: [self._make_labels(shards, kmeans, watch) for kmeans in config.label_configs]
-            for name, config in configs.items()
-        }
-        for (name, config), path in zip(configs.items(), self.run_dirs, strict=True):
-            run_dir = RunDir(path)
+        plans = {name: self._fit_codebooks(config, shards, watch) for name, config in configs.items()}
+        codebooks = [codebook for plan in plans.values() for codebook in plan.codebooks]
+        if codebooks:
+            with watch.stage("label"):
+                label(shards, codebooks)
+        for (name, plan), path in zip(plans.items(), self.run_dirs, strict=True):
+            run_dir, labels = RunDir(path), [shards.labels_dir / codebook.hash for codebook in plan.codebooks]
             with watch.stage(f"pretrain {name}"):
-                pretrain(config, shards, run_dir, labels=choose_labels(config, shards, labels[name]))
+                pretrain(plan.config, shards, run_dir, labels=choose_labels(plan.config, shards, labels))
             with watch.stage(f"embed {name}"):
                 embed_files(
                     run_dir.path,
@@ -115,13 +120,26 @@ class Pipeline:
             with watch.stage("probe"):
                 self._probe(self.run_dirs)
 
-    def _make_labels(self, shards: Shards, kmeans: KmeansConfig, watch: Stopwatch) -> Path:
-        """Codebook and labels of one target; gives the directory of the labels."""
-        name = _codebook_name(kmeans)
-        with watch.stage(f"kmeans {name}"):
-            codebook = fit_codebook(shards, self.out / "codebooks" / name, kmeans)
-        with watch.stage(f"label {name}"):
-            return label(shards, codebook)
+    def _fit_codebooks(self, config: PretrainConfig, shards: Shards, watch: Stopwatch) -> "_Targets":
+        """The codebook of each target; a residual that names none is of the target before it."""
+        features: list[FeatureConfig] = []
+        codebooks: list[Codebook] = []
+        directory = Path()
+        for kmeans in config.label_configs:
+            feature = kmeans.feature
+            if isinstance(feature, ResidualConfig) and feature.is_open and codebooks:
+                before = {"codebook": str(directory.resolve()), "codebook_hash": codebooks[-1].hash}
+                feature = feature.model_copy(update=before)
+            wanted = KmeansConfig(feature=feature, clustering=kmeans.clustering)
+            name = _codebook_name(wanted)
+            directory = self.out / "codebooks" / name
+            with watch.stage(f"kmeans {name}"):
+                codebooks.append(fit_codebook(shards, directory, wanted))
+            features.append(feature)
+        if not features:
+            return _Targets(config=config, codebooks=())
+        filled = config.model_copy(update={"feature": features[0], "joint_features": tuple(features[1:])})
+        return _Targets(config=filled, codebooks=tuple(codebooks))
 
     def _probe(self, run_dirs: Sequence[Path]) -> None:
         """Probe the runs, their untrained twins and the hand-made features, all in one go."""
@@ -138,6 +156,14 @@ class Pipeline:
             self.probe_config,
             cache_dir=self.out / "features",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Targets:
+    """A run whose targets all have a codebook."""
+
+    config: PretrainConfig  # residuals name theirs
+    codebooks: tuple[Codebook, ...]  # in the order of the heads
 
 
 def _run_name(config: PretrainConfig) -> str:

@@ -5,14 +5,17 @@ Conventions:
     between a machine with GPUs and one without they differ by rounding.
 """
 
+from collections.abc import Sequence
+
 import ray
 import torch
 
+from ray_musicssl.clustering.chain import leaf_of
 from ray_musicssl.config.feature import FeatureConfig, HiddenConfig
 from ray_musicssl.features.base import TargetFeature
 from ray_musicssl.probing.hidden_targets import load_feature
 
-_made: dict[str, TargetFeature] = {}  # at most one, by its settings
+_made: dict[str, TargetFeature] = {}  # those asked for last, by their settings
 
 
 def gpus_per_task(config: FeatureConfig) -> int:
@@ -20,7 +23,7 @@ def gpus_per_task(config: FeatureConfig) -> int:
 
     Ray ends a process after each GPU task, so there an encoder is loaded once a task.
     """
-    runs_encoder = isinstance(config, HiddenConfig)
+    runs_encoder = isinstance(leaf_of(config), HiddenConfig)
     return int(runs_encoder and ray.cluster_resources().get("GPU", 0) >= 1)
 
 
@@ -29,13 +32,24 @@ def feature_here(config: FeatureConfig) -> TargetFeature:
 
     Raises:
         ConfigError: if it cannot be made; see `load_feature`.
-        DataError: if its encoder is missing or has other weights; see `load_feature`.
+        DataError: if its encoder or codebook is missing or another one; see `load_feature`.
     """
-    key = config.model_dump_json()
-    if key not in _made:
-        _made.clear()  # before the next one is loaded: an encoder may fill a good part of the memory
-        _made[key] = _make(config)
-    return _made[key]
+    return features_here([config])[0]
+
+
+def features_here(configs: Sequence[FeatureConfig]) -> list[TargetFeature]:
+    """The features of resolved sections, in their order; these are kept for the next task of this process, others go.
+
+    Raises:
+        ConfigError: if one cannot be made; see `load_feature`.
+        DataError: if the encoder or codebook of one is missing or another one; see `load_feature`.
+    """
+    wanted = {config.model_dump_json(): config for config in configs}
+    for key in _made.keys() - wanted.keys():
+        del _made[key]  # before the next one is loaded: an encoder may fill a good part of the memory
+    for key in wanted.keys() - _made.keys():
+        _made[key] = _make(wanted[key])
+    return [_made[config.model_dump_json()] for config in configs]
 
 
 def _make(config: FeatureConfig) -> TargetFeature:

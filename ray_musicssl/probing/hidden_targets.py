@@ -1,8 +1,8 @@
-"""Target features of trained encoders: from the path that a config names to weights and frames.
+"""Target features of trained encoders and of codebooks: from the path that a config names to what lies there, and frames.
 
 Conventions:
-    A section is resolved once it says which weights it means (`encoder_hash`) and where they lie (an absolute path). Labels,
-    codebooks and runs are told apart by the weights; the path is only where to find them.
+    A section is resolved once it says which weights or codebook it means (`encoder_hash`, `codebook_hash`) and where they lie
+    (an absolute path). Labels, codebooks and runs are told apart by the hash; the path is only where to find them.
 """
 
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import torch
 
-from ray_musicssl.config.feature import FeatureConfig, HiddenConfig
+from ray_musicssl.clustering.chain import open_codebook
+from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, ResidualConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.features.base import TargetFeature, make_feature
@@ -21,19 +22,29 @@ from ray_musicssl.probing.embed import Encoder, load_encoder
 ConfigT = TypeVar("ConfigT", bound=KmeansConfig)
 
 
-def resolve(config: ConfigT) -> ConfigT:
-    """The same settings with the weights of every encoder that targets come from filled in.
+def resolve(config: ConfigT, *, codebooks_follow: bool = False) -> ConfigT:
+    """The same settings with the hash of every encoder and codebook that targets come from filled in.
 
-    A section that gives `encoder_hash` stays as it is: labels made with those weights can be trained on without them.
+    A section that gives its hash stays as it is: labels made with those weights can be trained on without them.
+
+    Args:
+        config: the settings.
+        codebooks_follow: leave residuals in `joint_features` that name no codebook as they are; it is fitted later.
 
     Raises:
-        ConfigError: if a target feature is `hidden` without an encoder, or the encoder lacks the layer.
-        DataError: if there is no sound encoder at the path.
+        ConfigError: if a target feature is `hidden` without an encoder or `residual` without a codebook, or the encoder
+            lacks the layer.
+        DataError: if there is no sound encoder or codebook at the path.
     """
     if isinstance(config, PretrainConfig):
         if not config.uses_labels:
             return config
-        joint = tuple(_resolved(feature) for feature in config.joint_features)
+        joint = tuple(
+            feature
+            if codebooks_follow and isinstance(feature, ResidualConfig) and feature.is_open
+            else _resolved(feature)
+            for feature in config.joint_features
+        )
         return config.model_copy(update={"feature": _resolved(config.feature), "joint_features": joint})
     return config.model_copy(update={"feature": _resolved(config.feature)})
 
@@ -42,8 +53,8 @@ def load_feature(config: FeatureConfig, *, device: torch.device | str = "cpu") -
     """The feature that a resolved section describes, with its encoder on `device` if it has one.
 
     Raises:
-        ConfigError: if the section names no encoder, or the encoder lacks the layer.
-        DataError: if there is no sound encoder at the path, or its weights are not those of `encoder_hash`.
+        ConfigError: if the section names no encoder or codebook, or the encoder lacks the layer.
+        DataError: if there is no sound encoder or codebook at the path, or it is not the one of the section's hash.
     """
 
     def load_model(section: HiddenConfig) -> MusicEncoder:
@@ -53,6 +64,10 @@ def load_feature(config: FeatureConfig, *, device: torch.device | str = "cpu") -
 
 
 def _resolved(feature: FeatureConfig) -> FeatureConfig:
+    if isinstance(feature, ResidualConfig) and not feature.codebook_hash:
+        feature.check_codebook()
+        place = Path(feature.codebook).resolve()
+        return feature.model_copy(update={"codebook": str(place), "codebook_hash": open_codebook(place).hash})
     if not isinstance(feature, HiddenConfig) or feature.encoder_hash:
         return feature
     encoder = _open(feature)

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ray_musicssl.audio.frames import FrameGrid
 from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.label_set import LabelSet, open_labels, sets_of
+from ray_musicssl.config.feature import FeatureConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
-from ray_musicssl.errors import ConfigError
+from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.features.base import FEATURES
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +25,8 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
 
     Raises:
         ConfigError: if a feature has no label set, or several that fit equally.
-        DataError: if a set of `paths` is unfinished or belongs to other shards, or any set is damaged.
+        DataError: if a set of `paths` is unfinished or belongs to other shards, any set is damaged or lies beside another
+            codebook than its own, or a set has another frame rate than the run's feature.
     """
     wanted = config.label_configs
     if not wanted:
@@ -30,7 +34,20 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
             logger.warning("--labels has no effect: the objective %s uses none", config.objective.name)
         return []
     found = [open_labels(shards, path) for path in paths or sets_of(shards)]
-    return [_choose(kmeans, found, shards) for kmeans in wanted]
+    chosen = [_choose(kmeans, found, shards) for kmeans in wanted]
+    for kmeans, label_set in zip(wanted, chosen, strict=True):
+        _check_rate(kmeans.feature, label_set)
+    return chosen
+
+
+def _check_rate(feature: FeatureConfig, labels: LabelSet) -> None:
+    """Check the labels' rate where the feature's does not hang on its settings: its class knows it, and nothing is made."""
+    grid = getattr(FEATURES.load(feature.name), "grid", None)
+    if isinstance(grid, FrameGrid) and labels.frame_rate != grid.frame_rate:
+        raise DataError(
+            f"the labels at {labels.path} are at {labels.frame_rate} Hz, but this run's feature {feature.name} gives "
+            f"{grid.frame_rate} Hz; make codebook and labels of it again"
+        )
 
 
 def _choose(wanted: KmeansConfig, found: Sequence[LabelSet], shards: Shards) -> LabelSet:
@@ -47,7 +64,7 @@ def _choose(wanted: KmeansConfig, found: Sequence[LabelSet], shards: Shards) -> 
         return chosen
     feature = wanted.feature
     if not candidates:
-        have = ", ".join(f"{label_set.feature.name} ({label_set.path})" for label_set in found) or "none"
+        have = ", ".join(f"{label_set.words} ({label_set.path})" for label_set in found) or "none"
         raise ConfigError(
             f"{shards.path} has no labels of the feature {feature}; found: {have}; run "
             f"`musicssl kmeans --shards {shards.path} --out CODEBOOK {feature.words}` and `musicssl label`"

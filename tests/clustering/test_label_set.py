@@ -1,12 +1,15 @@
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ray_musicssl.audio.shard import MANIFEST_SCHEMA, Shards, part_name
+from ray_musicssl.clustering.codebook import Codebook, FitRecord
 from ray_musicssl.clustering.label_set import open_labels
+from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.feature import MfccConfig
 from ray_musicssl.errors import ConfigError, DataError
-from ray_musicssl.run_dir import mark_done
+from ray_musicssl.run_dir import mark_done, read_json, write_json
 
 
 @pytest.fixture
@@ -78,3 +81,44 @@ def test_labels_of_other_shards_are_refused(shards):
 def test_a_lost_part_is_named(shards):
     with pytest.raises(DataError, match=r"lack part-00000\.parquet"):
         open_labels(shards, finish(shards, "abc", with_part=False))
+
+
+@pytest.fixture
+def with_codebook(shards):
+    """A finished set with the codebook that made it."""
+    record = FitRecord(parent="x", clustering=ClusteringConfig(), num_frames=1, inertia=(), usage=())
+    book = Codebook(np.eye(100, 39, dtype=np.float32), MfccConfig(), 100.0, record)
+    directory = finish(shards, book.hash)
+    book.save(directory)
+    return directory, book
+
+
+def test_labels_beside_their_own_codebook_are_opened(shards, with_codebook):
+    assert open_labels(shards).codebook_hash == with_codebook[1].hash
+
+
+def test_an_exchanged_codebook_is_refused_naming_both(shards, with_codebook):
+    directory, book = with_codebook
+    other = Codebook(book.centroids + 1, book.feature, book.frame_rate, book.fit)
+    other.save(directory)
+    words = f"made with the codebook {book.hash}, but the one that lies there is {other.hash}; put the right"
+    with pytest.raises(DataError, match=words):
+        open_labels(shards)
+    (directory / "codebook.json").unlink()
+    (directory / "centroids.safetensors").unlink()
+    assert open_labels(shards).codebook_hash == book.hash  # training needs none
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"frame_rate": 50.0}, r"say they are 100 clusters of .* at 50.0 Hz, but their codebook .* at 100.0 Hz"),
+        ({"num_clusters": 99}, r"say they are 99 clusters of .*, but their codebook is 100 clusters of"),
+        ({"feature": {"name": "semitone"}}, r"of name='semitone' .*, but their codebook is .* of name='mfcc'"),
+    ],
+)
+def test_a_set_that_says_other_than_its_codebook_is_refused(shards, with_codebook, change, words):
+    marker = with_codebook[0] / "done-label.json"
+    write_json(marker, {**read_json(marker), **change})
+    with pytest.raises(DataError, match=words):
+        open_labels(shards)

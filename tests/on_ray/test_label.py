@@ -3,82 +3,40 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ray_musicssl.audio.shard import (
-    CLIP_SCHEMA,
     LABEL_SCHEMA,
-    MANIFEST_SCHEMA,
-    open_shards,
     part_name,
     pcm_views,
 )
-from ray_musicssl.audio.writer import sidecar_path
-from ray_musicssl.clustering.codebook import Codebook, FitRecord, load_codebook
+from ray_musicssl.clustering.codebook import load_codebook
 from ray_musicssl.clustering.label_set import open_labels
-from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.feature import HiddenConfig, MfccConfig, SemitoneConfig
 from ray_musicssl.config.pretrain import KmeansConfig
 from ray_musicssl.errors import ConfigError, DataError, ResumeRefusedError
 from ray_musicssl.features.base import clip_frames, make_feature
 from ray_musicssl.on_ray import label as stage
-from ray_musicssl.on_ray.label import check_rows, label
+from ray_musicssl.on_ray.label import label
 from ray_musicssl.probing.hidden_targets import load_feature, resolve
-from ray_musicssl.run_dir import mark_done, read_json, sha256_file, write_json
-
-LENGTHS = (8000, 300, 5555)  # samples of the clips of a row group; the second one is too short for a frame
+from ray_musicssl.run_dir import read_json, sha256_file
 
 
 @pytest.fixture
-def shards(tmp_path):
-    """Two parts of two row groups of three clips."""
-    path = tmp_path / "shards"
-    path.mkdir()
-    rng = np.random.default_rng(0)
-    places = []
-    for part in range(2):
-        clips = []
-        for row_group in range(2):
-            for row, num_samples in enumerate(LENGTHS):
-                name = f"clip-{part}{row_group}{row}"
-                pcm = (rng.normal(size=num_samples) * rng.uniform(100, 9000)).astype("<i2").tobytes()
-                clip = {"clip_id": name, "track_id": name, "offset_s": 0.0, "num_samples": num_samples}
-                clips.append(clip | {"pcm": pcm})
-                places.append(clip | {"part": part, "row_group": row_group, "row": row})
-        pq.write_table(pa.Table.from_pylist(clips, schema=CLIP_SCHEMA), path / part_name(part), row_group_size=3)
-        write_json(sidecar_path(path, part), {"sha256": sha256_file(path / part_name(part))})
-    pq.write_table(pa.Table.from_pylist(places, schema=MANIFEST_SCHEMA), path / "manifest.parquet")
-    mark_done(path, "prepare", fingerprint="x", facts={"content_hash": "twelve", "num_clips": 12, "seconds": 3.5})
-    return open_shards(path)
-
-
-def make_codebook(shards, feature, frame_rate):
-    """Centroids that are frames of the audio, so that several labels occur."""
-    made = load_feature(feature)
-    pcm = pcm_views(pq.read_table(shards.part_path(0))["pcm"])
-    frames = np.concatenate([clip_frames(made, clip) for clip in pcm])
-    centroids = frames[np.linspace(0, len(frames) - 1, 5).astype(int)]
-    record = FitRecord(
-        parent="elsewhere",
-        clustering=ClusteringConfig(num_clusters=5),
-        num_frames=9,
-        inertia=(1.0,),
-        usage=(9, 0, 0, 0, 0),
-    )
-    return Codebook(centroids, feature, frame_rate, record)
+def shards(twelve_clips):
+    return twelve_clips
 
 
 @pytest.fixture
-def codebook(shards):
+def codebook(shards, make_codebook):
     return make_codebook(shards, MfccConfig(num_coefficients=4), 100.0)
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_labels_are_those_of_direct_assignment_row_by_row(shards, codebook, monkeypatch):
-    directory = label(shards, codebook)
+def test_labels_are_those_of_direct_assignment_row_by_row(shards, codebook, make_codebook, monkeypatch):
+    (directory,) = label(shards, [codebook])
     assert directory == shards.labels_dir / codebook.hash
     feature, every_label = make_feature(codebook.feature), []
     for part in shards.parts():
@@ -110,32 +68,17 @@ def test_labels_are_those_of_direct_assignment_row_by_row(shards, codebook, monk
     assert load_codebook(directory).hash == codebook.hash
 
     # A second codebook finds its place beside the first.
-    other = label(shards, make_codebook(shards, SemitoneConfig(num_semitones=12), 50.0))
+    (other,) = label(shards, [make_codebook(shards, SemitoneConfig(num_semitones=12), 50.0)])
     assert open_labels(shards, other).frame_rate == 50.0
     assert open_labels(shards, directory).frame_rate == 100.0
 
     # A finished set is left alone.
     monkeypatch.setattr(stage, "run_tasks", lambda *_, **__: pytest.fail("everything is labelled already"))
-    assert label(shards, codebook) == directory
-
-
-def run_here(function, items, **_):
-    """What `run_tasks` gives, in this process."""
-    return ((index, function(item)) for index, item in enumerate(items))
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Run parts in this process: how a stage goes on after a kill does not depend on who does the work."""
-    from contextlib import nullcontext
-
-    monkeypatch.setattr(stage, "session", nullcontext)
-    monkeypatch.setattr(stage, "run_tasks", run_here)
-    monkeypatch.setattr(stage, "gpus_per_task", lambda feature: 0)
+    assert label(shards, [codebook]) == [directory]
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
+def test_a_killed_run_goes_on_where_it_was(shards, codebook, run_here, monkeypatch):
     def killed_after_one(function, items, **_):
         yield 0, function(items[0])
         raise KeyboardInterrupt
@@ -143,7 +86,7 @@ def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(stage, "run_tasks", killed_after_one)
         with pytest.raises(KeyboardInterrupt):
-            label(shards, codebook)
+            label(shards, [codebook])
     directory = shards.labels_dir / codebook.hash
     first = (directory / part_name(0)).stat().st_mtime_ns
     with pytest.raises(DataError, match="no finished labels"):
@@ -153,14 +96,14 @@ def test_a_killed_run_goes_on_where_it_was(shards, codebook, monkeypatch):
     monkeypatch.setattr(
         stage, "run_tasks", lambda f, items, **_: seen.extend(i.part for i in items) or run_here(f, items)
     )
-    label(shards, codebook)
+    label(shards, [codebook])
     assert seen == [1]
     assert (directory / part_name(0)).stat().st_mtime_ns == first
     assert open_labels(shards, None).num_clusters == 5
 
 
 @pytest.mark.usefixtures("in_process")
-def test_what_killed_workers_left_half_written_goes(shards, codebook, monkeypatch):
+def test_what_killed_workers_left_half_written_goes(shards, codebook, run_here, monkeypatch):
     directory = shards.labels_dir / codebook.hash
     directory.mkdir(parents=True)
     (directory / ".part-00000.parquet.0123abcd.tmp").touch()  # of an earlier run
@@ -171,75 +114,44 @@ def test_what_killed_workers_left_half_written_goes(shards, codebook, monkeypatc
         return run_here(function, items)
 
     monkeypatch.setattr(stage, "run_tasks", leaving)
-    label(shards, codebook)
+    label(shards, [codebook])
     assert not list(directory.glob(".*.tmp"))
 
 
 @pytest.mark.usefixtures("in_process")
 def test_a_damaged_part_is_made_again(shards, codebook):
-    directory = label(shards, codebook)
+    (directory,) = label(shards, [codebook])
     good = (directory / part_name(1)).read_bytes()
     (directory / part_name(1)).write_bytes(good[:-1] + b"?")
     (directory / "done-label.json").unlink()
-    label(shards, codebook)
+    label(shards, [codebook])
     assert (directory / part_name(1)).read_bytes() == good
 
 
 @pytest.mark.usefixtures("in_process")
 def test_shards_that_changed_are_refused(shards, codebook):
-    label(shards, codebook)
+    label(shards, [codebook])
     with pytest.raises(ResumeRefusedError, match="the shards have changed since"):
-        label(replace(shards, content_hash="thirteen"), codebook)
+        label(replace(shards, content_hash="thirteen"), [codebook])
 
 
 def test_a_codebook_that_does_not_fit_its_feature_is_refused(shards, codebook):
     with pytest.raises(DataError, match=r"12 dimensions at 50.0 Hz, but its feature mfcc gives 12 at 100.0 Hz"):
-        label(shards, replace(codebook, frame_rate=50.0))
+        label(shards, [replace(codebook, frame_rate=50.0)])
     with pytest.raises(DataError, match=r"12 dimensions at 100.0 Hz, but its feature mfcc gives 39"):
-        label(shards, replace(codebook, feature=MfccConfig()))
-
-
-@pytest.mark.usefixtures("in_process")
-def test_labels_of_the_same_part_with_other_clips_are_seen(shards, codebook, tmp_path):
-    directory = label(shards, codebook)
-    check_rows(shards.part_path(0), directory / part_name(0))
-    with pytest.raises(DataError, match=r"row group 0 of .* hold different clips"):
-        check_rows(shards.part_path(0), directory / part_name(1))
-    table = pq.read_table(directory / part_name(0))
-    pq.write_table(table, tmp_path / "one-group.parquet")
-    with pytest.raises(DataError, match="has 2 row groups but its labels 1"):
-        check_rows(shards.part_path(0), tmp_path / "one-group.parquet")
+        label(shards, [replace(codebook, feature=MfccConfig())])
 
 
 @pytest.mark.usefixtures("in_process")
 def test_labels_that_are_all_the_same_are_called_out(shards, codebook, caplog):
     far = codebook.centroids.copy()
     far[1:] = 1e6
-    label(shards, replace(codebook, centroids=far))
+    label(shards, [replace(codebook, centroids=far)])
     assert "same label" in caplog.text
 
 
-@pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("harm", ["other samples", "no parquet", "no sidecar", "gone"])
-def test_a_damaged_audio_part_is_named(shards, codebook, harm):
-    path = shards.part_path(1)
-    if harm == "other samples":
-        table = pq.read_table(path)
-        silence = pa.array([bytes(len(pcm.as_py())) for pcm in table["pcm"]], pa.large_binary())
-        pq.write_table(table.set_column(4, "pcm", silence), path, row_group_size=3)
-    elif harm == "no parquet":
-        path.write_bytes(b"not parquet")
-    elif harm == "gone":
-        path.unlink()
-    else:
-        sidecar_path(shards.path, 1).unlink()
-    with pytest.raises(DataError, match=r"part-00001.parquet .*; make the shards again"):
-        label(shards, codebook)
-    assert not (shards.labels_dir / codebook.hash / part_name(1)).exists()
-
-
 @pytest.fixture
-def hidden_codebook(shards, whole_run_dir, tmp_path, tiny):
+def hidden_codebook(shards, whole_run_dir, tmp_path, tiny, make_codebook):
     """Of layer 1 of an encoder that can be moved."""
     encoder = tmp_path / "encoder"
     shutil.copytree(whole_run_dir / f"checkpoints/step-{tiny.num_steps:08d}", encoder)
@@ -249,7 +161,7 @@ def hidden_codebook(shards, whole_run_dir, tmp_path, tiny):
 
 @pytest.mark.usefixtures("in_process")
 def test_hidden_frames_are_labelled_at_50_hz_and_say_whose_they_are(shards, hidden_codebook):
-    directory = label(shards, hidden_codebook)
+    (directory,) = label(shards, [hidden_codebook])
     frames = load_feature(hidden_codebook.feature)
     for part in shards.parts():
         clips = pcm_views(pq.read_table(shards.part_path(part))["pcm"])
@@ -269,10 +181,10 @@ def test_a_moved_encoder_is_named_and_gives_the_same_labels(shards, hidden_codeb
     with monkeypatch.context() as patch:
         patch.setattr(stage, "session", lambda: pytest.fail("no cluster is needed to see this"))
         with pytest.raises(DataError, match=r"no encoder at .*encoder, .*`label`: --encoder RUN"):
-            label(shards, hidden_codebook)
-    assert label(shards, hidden_codebook, encoder=tmp_path / "moved").name == hidden_codebook.hash
+            label(shards, [hidden_codebook])
+    assert label(shards, [hidden_codebook], encoder=tmp_path / "moved")[0].name == hidden_codebook.hash
     # Once labelled, the encoder is needed no more.
-    assert label(shards, hidden_codebook).name == hidden_codebook.hash
+    assert label(shards, [hidden_codebook])[0].name == hidden_codebook.hash
 
 
 def test_an_encoder_with_other_weights_is_refused_before_a_cluster_starts(
@@ -280,9 +192,9 @@ def test_an_encoder_with_other_weights_is_refused_before_a_cluster_starts(
 ):
     monkeypatch.setattr(stage, "session", lambda: pytest.fail("no cluster is needed to see this"))
     with pytest.raises(DataError, match=f"is of the weights {hidden_codebook.feature.encoder_hash}"):
-        label(shards, hidden_codebook, encoder=whole_run_dir / "checkpoints/step-00000005")
+        label(shards, [hidden_codebook], encoder=whole_run_dir / "checkpoints/step-00000005")
 
 
 def test_an_encoder_for_a_codebook_that_needs_none_is_refused(shards, codebook, tmp_path):
     with pytest.raises(ConfigError, match="of the feature mfcc, which needs no encoder; leave it out"):
-        label(shards, codebook, encoder=tmp_path)
+        label(shards, [codebook], encoder=tmp_path)

@@ -46,7 +46,14 @@ def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, 
     def iterate(encoder):
         return run("musichubert-k2000-iter2", f"feature.encoder={encoder}", "feature.layer=1")
 
-    first = run("musichubert-k2000-mfcc39")
+    first = run("musichubert-k2000-mfcc39", "joint_features=[{name: residual}]")
+    (two_stages,) = read_run_config(first).joint_features
+    (mfcc_dir,) = out.glob("codebooks/mfcc-k6-*")
+    (residual_dir,) = out.glob(f"codebooks/residual-{two_stages.codebook_hash[:8]}-k6-*")
+    books = [read_json(directory / "codebook.json") for directory in (mfcc_dir, residual_dir)]
+    assert (two_stages.codebook, two_stages.codebook_hash) == (str(mfcc_dir), books[0]["hash"])
+    assert read_json(first / "started.json")["provenance"]["labels"] == [book["hash"] for book in books]
+    assert books[1]["inertia"][-1] < books[0]["inertia"][-1]
     second = iterate(first)
     third = iterate(second)
     for before, after in ((first, second), (second, third)):
@@ -59,7 +66,7 @@ def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, 
         codebook = read_json(codebook_dir / "codebook.json")
         assert (codebook["dim"], codebook["frame_rate"], codebook["feature"]) == (32, 50.0, feature.model_dump())
         assert read_json(after / "started.json")["provenance"]["labels"] == [codebook["hash"]]
-    assert len(list((out / "shards/labels").iterdir())) == 3
+    assert len(list((out / "shards/labels").iterdir())) == 4
     assert len({load_encoder(path).content_hash for path in (first, second, third)}) == 3
 
     # The same weights at another path: everything is done, and nothing is made again.
@@ -70,11 +77,11 @@ def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, 
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained(monkeypatch, tmp_path):
     """Replace the stages; gives the run directories and configurations that reach `pretrain`."""
     runs = {}
     for name in ("prepare", "fit_codebook", "label", "choose_labels", "embed_files"):
-        monkeypatch.setattr(pipeline, name, lambda *_, **__: SimpleNamespace())
+        monkeypatch.setattr(pipeline, name, lambda *_, **__: SimpleNamespace(hash="1a2b", labels_dir=tmp_path))
     monkeypatch.setattr(pipeline, "pretrain", lambda config, _, run_dir, **__: runs.update({run_dir.path.name: config}))
     monkeypatch.setattr(pipeline, "session", nullcontext, raising=False)
     monkeypatch.setattr(pipeline, "write_report", lambda out: out / "report.html")

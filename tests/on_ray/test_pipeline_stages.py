@@ -28,9 +28,9 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(pipeline, name, stage)
 
-    stand_in("prepare", lambda audio, out, config: out)
-    stand_in("fit_codebook", lambda shards, out, config: out)
-    stand_in("label", lambda shards, codebook: shards / "labels" / codebook.name)
+    stand_in("prepare", lambda audio, out, config: SimpleNamespace(labels_dir=out / "labels"))
+    stand_in("fit_codebook", lambda shards, out, config: SimpleNamespace(hash=f"hash of {out.name}"))
+    stand_in("label", lambda shards, codebooks: [shards.labels_dir / codebook.hash for codebook in codebooks])
     stand_in("choose_labels", lambda config, shards, paths: [path.name for path in paths])
     stand_in("pretrain", lambda config, shards, run_dir: None)
     stand_in("embed_files", lambda run, audio, out: out)
@@ -63,13 +63,15 @@ def test_stages_run_in_order_and_each_gets_what_the_one_before_it_made(calls, tm
     )
     assert job.run() == out / "report.html"
     assert names(calls) == [
-        *("check_task", "check_task", "prepare", "fit_codebook", "label", "fit_codebook", "label"),
+        *("check_task", "check_task", "prepare", "fit_codebook", "fit_codebook", "label"),
         *("choose_labels", "pretrain", "embed_files", "choose_labels", "pretrain", "embed_files"),
         *("probe", "write_report"),
     ]
     (prepared,) = of(calls, "prepare")
     assert (prepared.args[:2], prepared.kwargs) == (("music", out / "shards"), {"max_bad_fraction": 0.25})
-    codebooks = [call.args[1].name for call in of(calls, "fit_codebook")]
+    codebooks = [f"hash of {call.args[1].name}" for call in of(calls, "fit_codebook")]
+    (labelled,) = of(calls, "label")
+    assert [codebook.hash for codebook in labelled.args[1]] == codebooks
     runs = [out / "runs" / name for name in job.presets]
     trained = of(calls, "pretrain")
     assert [call.args[2].path for call in trained] == runs
@@ -85,6 +87,27 @@ def test_stages_run_in_order_and_each_gets_what_the_one_before_it_made(calls, tm
     baselines = ("random-musichubert-demo", "random-music2vec-demo", "mfcc", "mfcc+semitone")
     assert out_dirs == [*runs, *(out / "baselines" / name for name in baselines)]
     assert (data_dir, tasks) == (tmp_path / "data", TASKS)
+
+
+def test_residuals_are_of_the_codebook_fitted_before_them_and_all_are_labelled_at_once(calls, tmp_path):
+    overrides = ("joint_features=[{name: residual}, {name: residual}, {name: semitone}, {name: residual}]",)
+    Pipeline(audio="music", out=tmp_path, presets=("musichubert-small",), overrides=overrides).run()
+    assert names(calls) == [
+        *("prepare", *["fit_codebook"] * 5, "label", "choose_labels", "pretrain", "embed_files", "write_report"),
+    ]
+    fitted = of(calls, "fit_codebook")
+    features = [call.args[2].feature for call in fitted]
+    assert [feature.name for feature in features] == ["mfcc", "residual", "residual", "semitone", "residual"]
+    for before, number in ((0, 1), (1, 2), (3, 4)):
+        directory = fitted[before].args[1]
+        assert (features[number].codebook, features[number].codebook_hash) == (
+            str(directory),
+            f"hash of {directory.name}",
+        )
+    assert len({call.args[1] for call in fitted}) == 5
+    (trained,) = of(calls, "pretrain")
+    assert list(trained.args[0].target_features) == features
+    assert [codebook.hash for codebook in of(calls, "label")[0].args[1]] == trained.kwargs["labels"]
 
 
 @pytest.mark.parametrize("setting", ["data_dir", "tasks"])

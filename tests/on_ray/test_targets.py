@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ray_musicssl.config.feature import HiddenConfig, MfccConfig, SemitoneConfig
+from ray_musicssl.config.feature import HiddenConfig, MfccConfig, ResidualConfig, SemitoneConfig
 from ray_musicssl.on_ray import targets
 
 HIDDEN = HiddenConfig(encoder="/here", encoder_hash="1a2b")
@@ -21,6 +21,8 @@ def devices(monkeypatch):
 def test_a_task_asks_for_a_gpu_only_for_an_encoder_and_where_there_is_one(monkeypatch, gpus, config, asked):
     monkeypatch.setattr(targets.ray, "cluster_resources", lambda: {"CPU": 2.0} | ({"GPU": float(gpus)} if gpus else {}))
     assert targets.gpus_per_task(config) == asked
+    monkeypatch.setattr(targets, "leaf_of", lambda residual: config)
+    assert targets.gpus_per_task(ResidualConfig(codebook="/of/it", codebook_hash="1a2b")) == asked
 
 
 @pytest.mark.parametrize(("gpu_ids", "device"), [([3], "cuda"), ([], "cpu")])
@@ -36,3 +38,11 @@ def test_a_process_keeps_one_feature_and_makes_it_once(devices):
     made = [targets.feature_here(config) for config in (HIDDEN, HIDDEN, SemitoneConfig(), HIDDEN)]
     assert made == [HIDDEN, HIDDEN, SemitoneConfig(), HIDDEN]
     assert len(devices) == 3
+
+
+def test_features_asked_for_together_are_kept_together_and_others_go(devices):
+    targets.feature_here(MfccConfig())
+    for _ in range(2):
+        assert targets.features_here([HIDDEN, SemitoneConfig(), HIDDEN]) == [HIDDEN, SemitoneConfig(), HIDDEN]
+    assert len(devices) == 3
+    assert len(targets._made) == 2

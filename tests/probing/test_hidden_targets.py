@@ -2,10 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
-from ray_musicssl.config.feature import HiddenConfig, MfccConfig
+from ray_musicssl.clustering.codebook import Codebook, FitRecord
+from ray_musicssl.config.clustering import ClusteringConfig
+from ray_musicssl.config.feature import HiddenConfig, MfccConfig, ResidualConfig
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.errors import ConfigError, DataError
@@ -82,3 +85,49 @@ def test_an_encoder_that_is_not_there_is_named_with_the_remedy(tmp_path):
 def test_a_layer_that_the_encoder_lacks_is_refused(whole_run_dir):
     with pytest.raises(ConfigError, match=r"layer=6 does not exist; this encoder has layers 0..2"):
         resolve(KmeansConfig(feature=HiddenConfig(encoder=str(whole_run_dir))))
+
+
+@pytest.fixture
+def codebook(whole_run_dir, tmp_path):
+    """Of a hidden layer; it lies in `books/a`."""
+    centroids = np.random.default_rng(0).normal(size=(3, 32)).astype(np.float32)
+    record = FitRecord(
+        parent="x", clustering=ClusteringConfig(num_clusters=3), num_frames=3, inertia=(), usage=(1, 1, 1)
+    )
+    book = Codebook(centroids, resolved(whole_run_dir), 50.0, record)
+    book.save(tmp_path / "books/a")
+    return book
+
+
+def test_a_residual_is_resolved_to_its_codebook_and_made_of_the_same_states(
+    codebook, whole_run_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    feature = resolve(KmeansConfig(feature=ResidualConfig(codebook="books/a"))).feature
+    assert feature == ResidualConfig(codebook=str(tmp_path / "books/a"), codebook_hash=codebook.hash)
+    waveform = torch.randn(8000, generator=torch.Generator().manual_seed(0)) * 0.1
+    states = load_feature(resolved(whole_run_dir))(waveform)
+    nearest = torch.cdist(states.double(), torch.from_numpy(codebook.centroids).double()).argmin(dim=1)
+    assert torch.equal(load_feature(feature)(waveform), states - torch.from_numpy(codebook.centroids)[nearest])
+
+
+def test_a_residual_that_names_no_codebook_waits_only_where_one_follows():
+    config = PretrainConfig(joint_features=(ResidualConfig(),))
+    assert resolve(config, codebooks_follow=True) == config
+    config.check_encoders(codebooks_follow=True)
+    for refuse in (lambda: resolve(config), config.check_encoders):
+        with pytest.raises(ConfigError, match=r"feature\.codebook is not set"):
+            refuse()
+    first = PretrainConfig(feature=ResidualConfig())  # there is no target before it
+    for refuse in (lambda: resolve(first, codebooks_follow=True), lambda: first.check_encoders(codebooks_follow=True)):
+        with pytest.raises(ConfigError, match=r"feature\.codebook is not set"):
+            refuse()
+
+
+def test_a_residual_of_a_codebook_that_is_not_there_is_refused_unless_it_is_known_by_hash(tmp_path):
+    gone = KmeansConfig(feature=ResidualConfig(codebook=str(tmp_path / "gone")))
+    for refuse in (lambda: resolve(gone), gone.check_encoders):
+        with pytest.raises(DataError, match=r"no codebook at .*gone, .*feature.codebook=CODEBOOK"):
+            refuse()
+    known = KmeansConfig(feature=ResidualConfig(codebook=str(tmp_path / "gone"), codebook_hash="1a2b"))
+    assert resolve(known) == known

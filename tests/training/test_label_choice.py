@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from ray_musicssl.config.feature import HiddenConfig
+from ray_musicssl.config.feature import HiddenConfig, ResidualConfig
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ConfigError, DataError
@@ -102,3 +102,26 @@ def test_labels_for_an_objective_without_any_are_taken_with_a_warning(two_sets, 
     config = load_config(PretrainConfig, preset="music2vec-demo")
     assert choose_labels(config, two_sets, sorted(two_sets.labels_dir.iterdir())) == []
     assert "--labels has no effect: the objective music2vec uses none" in caplog.text
+
+
+def test_labels_of_other_settings_or_at_another_rate_are_refused_naming_both(two_sets, make_shards, tmp_path):
+    config = load_config(PretrainConfig, overrides=["feature.num_coefficients=20"])
+    words = r"feature name='mfcc' num_coefficients=20; found: 9 clusters of name='mfcc' num_coefficients=13 at 100.0 Hz"
+    with pytest.raises(ConfigError, match=words):
+        choose_labels(config, two_sets)
+    slow = make_shards(
+        tmp_path / "slow", seconds=[1.0] * 4, label_sets=[{**MFCC, "frame_rate": 50.0, "num_clusters": 9}]
+    )
+    with pytest.raises(DataError, match=r"are at 50.0 Hz, but this run's feature mfcc gives 100.0 Hz"):
+        choose_labels(CONFIG, slow)
+
+
+def test_a_residual_s_labels_are_found_wherever_its_codebook_lay(make_shards, tmp_path):
+    stages = [{"name": "residual", "codebook": "/old", "codebook_hash": made_of} for made_of in ("1a2b", "3c4d")]
+    sets = [{"feature": f, "frame_rate": 100.0, "num_clusters": 9} for f in (MFCC["feature"], *stages)]
+    shards = make_shards(tmp_path / "shards", seconds=[1.0] * 4, label_sets=sets)
+    joint = (ResidualConfig(codebook="/new", codebook_hash="3c4d"), ResidualConfig(codebook_hash="1a2b"))
+    config = CONFIG.model_copy(update={"joint_features": joint})
+    chosen = choose_labels(config, shards)
+    assert [label_set.codebook_hash for label_set in chosen] == [f"{number:016x}" for number in (0, 2, 1)]
+    check_labels(config, chosen)

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from ray_musicssl.clustering.chain import chain_of
+from ray_musicssl.clustering.codebook import Codebook, FitRecord
+from ray_musicssl.clustering.sums import assign
+from ray_musicssl.config.clustering import ClusteringConfig
+from ray_musicssl.config.feature import MfccConfig, ResidualConfig, SemitoneConfig
+from ray_musicssl.features import labeller as module
+from ray_musicssl.features.base import clip_frames, make_feature
+from ray_musicssl.features.labeller import Labeller
+
+MFCC = MfccConfig(num_coefficients=4)
+PCM = (np.random.default_rng(0).normal(size=(2, 9000)) * 2000).astype(np.int16)
+
+
+class Counted:
+    """A feature that counts how often it is computed."""
+
+    def __init__(self, config):
+        self._feature = make_feature(config)
+        self.name, self.dim, self.grid = self._feature.name, self._feature.dim, self._feature.grid
+        self.times = 0
+
+    def __call__(self, waveform):
+        self.times += 1
+        return self._feature(waveform)
+
+
+def codebook(feature, frames, num_clusters):
+    record = FitRecord(
+        parent="x", clustering=ClusteringConfig(num_clusters=num_clusters), num_frames=1, inertia=(), usage=()
+    )
+    return Codebook(frames[:: len(frames) // num_clusters][:num_clusters].copy(), feature, 100.0, record)
+
+
+@pytest.fixture
+def codebooks(tmp_path):
+    """k=5 and k=9 of MFCC, k=4 of semitones, and two stages over the k=5."""
+    mfcc, semitone = (clip_frames(make_feature(config), PCM[0]) for config in (MFCC, SemitoneConfig()))
+    books = [codebook(MFCC, mfcc, 5), codebook(MFCC, mfcc, 9), codebook(SemitoneConfig(), semitone, 4)]
+    before = books[0]
+    for num_clusters in (6, 7):  # another number each: centroids are frames, of which the next stage leaves nothing
+        path = tmp_path / str(num_clusters)
+        before.save(path)
+        section = ResidualConfig(codebook=str(path), codebook_hash=before.hash)
+        before = codebook(section, clip_frames(make_feature(section), PCM[0]), num_clusters)
+        books.append(before)
+    return books
+
+
+def test_labels_are_those_of_each_codebook_alone_and_nothing_is_computed_twice_a_clip(codebooks, monkeypatch):
+    assigned = []
+    monkeypatch.setattr(module, "assign", lambda *words: assigned.append(words) or assign(*words))
+    chains = [chain_of(book) for book in codebooks]
+    made = {config.name: Counted(config) for config in (MFCC, SemitoneConfig())}
+    labeller = Labeller(chains, [made[chain.leaf.name] for chain in chains])
+    for pcm in PCM:
+        for book, labels in zip(codebooks, labeller(pcm), strict=True):
+            alone = assign(clip_frames(make_feature(book.feature), pcm), book.centroids)
+            np.testing.assert_array_equal(labels, alone)
+            assert len(np.unique(labels)) > 1
+    assert [feature.times for feature in made.values()] == [2, 2]
+    assert len(assigned) == 2 * len(codebooks)
+
+
+def test_the_last_stage_alone_is_labelled_as_with_all_others(codebooks):
+    chains = [chain_of(book) for book in codebooks]
+    alone = Labeller(chains[-1:], [make_feature(MFCC)])
+    together = Labeller(chains, [make_feature(chain.leaf) for chain in chains])
+    np.testing.assert_array_equal(alone(PCM[1])[0], together(PCM[1])[-1])

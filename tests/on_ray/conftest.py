@@ -1,0 +1,79 @@
+"""Fixtures of the stages that make labels."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ray_musicssl.audio.shard import CLIP_SCHEMA, MANIFEST_SCHEMA, Shards, open_shards, part_name, pcm_views
+from ray_musicssl.audio.writer import sidecar_path
+from ray_musicssl.clustering.codebook import Codebook, FitRecord
+from ray_musicssl.config.clustering import ClusteringConfig
+from ray_musicssl.features.base import clip_frames
+from ray_musicssl.on_ray import label as stage
+from ray_musicssl.probing.hidden_targets import load_feature
+from ray_musicssl.run_dir import mark_done, sha256_file, write_json
+
+LENGTHS = (8000, 300, 5555)  # samples of the clips of a row group; the second one is too short for a frame
+
+
+@pytest.fixture
+def twelve_clips(tmp_path: Path) -> Shards:
+    """Two parts of two row groups of three clips."""
+    path = tmp_path / "shards"
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    places = []
+    for part in range(2):
+        clips = []
+        for row_group in range(2):
+            for row, num_samples in enumerate(LENGTHS):
+                name = f"clip-{part}{row_group}{row}"
+                pcm = (rng.normal(size=num_samples) * rng.uniform(100, 9000)).astype("<i2").tobytes()
+                clip = {"clip_id": name, "track_id": name, "offset_s": 0.0, "num_samples": num_samples}
+                clips.append(clip | {"pcm": pcm})
+                places.append(clip | {"part": part, "row_group": row_group, "row": row})
+        pq.write_table(pa.Table.from_pylist(clips, schema=CLIP_SCHEMA), path / part_name(part), row_group_size=3)
+        write_json(sidecar_path(path, part), {"sha256": sha256_file(path / part_name(part))})
+    pq.write_table(pa.Table.from_pylist(places, schema=MANIFEST_SCHEMA), path / "manifest.parquet")
+    mark_done(path, "prepare", fingerprint="x", facts={"content_hash": "twelve", "num_clips": 12, "seconds": 3.5})
+    return open_shards(path)
+
+
+@pytest.fixture(scope="session")
+def make_codebook() -> Callable[..., Codebook]:
+    """Makes a codebook whose centroids are frames of the audio, so that several labels occur."""
+
+    def make(shards, feature, frame_rate, num_clusters=5, parent="elsewhere") -> Codebook:
+        made = load_feature(feature)
+        pcm = pcm_views(pq.read_table(shards.part_path(0))["pcm"])
+        frames = np.concatenate([clip_frames(made, clip) for clip in pcm])
+        centroids = frames[np.linspace(0, len(frames) - 1, num_clusters).astype(int)]
+        record = FitRecord(
+            parent=parent,
+            clustering=ClusteringConfig(num_clusters=num_clusters),
+            num_frames=9,
+            inertia=(1.0,),
+            usage=(9, *[0] * (num_clusters - 1)),
+        )
+        return Codebook(centroids, feature, frame_rate, record)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_here() -> Callable[..., object]:
+    """What `run_tasks` gives, in this process."""
+    return lambda function, items, **_: ((index, function(item)) for index, item in enumerate(items))
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, run_here: Callable[..., object]) -> None:
+    """Label parts in this process: how the stage goes on after a kill does not depend on who does the work."""
+    monkeypatch.setattr(stage, "session", nullcontext)
+    monkeypatch.setattr(stage, "run_tasks", run_here)
+    monkeypatch.setattr(stage, "gpus_per_task", lambda feature: 0)
