@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ray_musicssl import __version__
-from ray_musicssl.commands import hub, lookup, stages
+from ray_musicssl.commands import hub, judge, lookup, stages
 from ray_musicssl.errors import ConfigError, MusicsslError, StoppedError
 
 # The base of all that is wrong with the words of a command; typer exports only its leaves.
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": stages.prepare,
     "kmeans": stages.kmeans,
     "label": stages.label,
+    "judge": judge.judge,
     "pretrain": stages.pretrain,
     "embed": stages.embed,
     "probe": stages.probe,

@@ -34,6 +34,8 @@ OPEN_SESSIONS = (
     "prepare",
     "kmeans",
     "label",
+    "judge",
+    "codebook_board",
     "pretrain",
     "embed",
     "probe",

@@ -13,7 +13,7 @@ from ray_musicssl.tasks.base import TASKS
 pytestmark = pytest.mark.slow
 
 STAGES = (
-    *("demo", "prepare", "kmeans", "label", "pretrain", "embed"),
+    *("demo", "prepare", "kmeans", "label", "judge", "pretrain", "embed"),
     *("probe", "report", "pipeline", "submit", "demo-data"),
 )
 
@@ -182,6 +182,7 @@ MISSING = {
     ),
     "kmeans": (["kmeans", "--shards", "none", "--out", "o"], "none holds no finished shards; run `musicssl prepare"),
     "label": (["label", "--shards", "none", "--codebook", "c"], "none holds no finished shards"),
+    "judge": (["judge", "--shards", "none"], "none holds no finished shards"),
     "pretrain": ([*PRETRAIN], "none holds no finished shards"),
     "embed": (["embed", "none", "--audio", "a", "--out", "o"], "none holds no sound checkpoint"),
     "probe": (["probe", "mfcc", "--data", "none", "--tasks", "gtzan_genre"], "none"),

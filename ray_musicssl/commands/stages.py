@@ -76,10 +76,14 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", scale: Scale = "", 
     config = load_config(KmeansConfig, preset=preset, scale=scale, overrides=overrides or ())
     config.check_encoders()
     from ray_musicssl.audio.shard import open_shards
+    from ray_musicssl.on_ray.codebook_board import review_codebook
     from ray_musicssl.on_ray.kmeans import fit_codebook
 
-    codebook = fit_codebook(open_shards(shards), out, config)
+    opened = open_shards(shards)
+    codebook = fit_codebook(opened, out, config)
     print(f"codebook {codebook.hash}: {codebook.num_clusters} clusters of {config.feature.name}")
+    review_codebook(opened, codebook, out)
+    print(f"examples: tensorboard --logdir {out}")
     say_where(out)
 
 
@@ -93,10 +97,12 @@ def label(
     """Label every frame of the clips with its cluster; several codebooks share one pass over the audio."""
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.clustering.chain import open_codebook
+    from ray_musicssl.on_ray.judge import review_labels
     from ray_musicssl.on_ray.label import label as run
 
     opened = open_shards(shards)
     for directory in run(opened, [open_codebook(path) for path in codebook], encoder=encoder):
+        review_labels(opened, directory)
         say_where(directory)
 
 

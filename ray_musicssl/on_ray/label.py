@@ -19,7 +19,7 @@ import numpy as np
 from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.chain import CodebookChain, chain_of
 from ray_musicssl.clustering.codebook import Codebook, entropy_nats, feature_values
-from ray_musicssl.clustering.run_lengths import run_length_facts
+from ray_musicssl.clustering.usage import mean_run
 from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, ResidualConfig
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.features.base import TargetFeature
@@ -154,7 +154,7 @@ def _summary(shards: Shards, codebook: Codebook, parts: Sequence[dict[str, Any]]
     usage = np.sum([part["counts"] for part in parts], axis=0).astype(int).tolist()
     if sum(count > 0 for count in usage) < 2:
         logger.warning("all frames of %s have the same label: nothing can be learned from them", shards.path)
-    runs = np.sum([part["run_lengths"] for part in parts], axis=0).astype(np.int64)
+    runs = np.sum([part["run_lengths"] for part in parts], axis=0).astype(int).tolist()
     return {
         "shards": shards.content_hash,
         "codebook_hash": codebook.hash,
@@ -166,5 +166,6 @@ def _summary(shards: Shards, codebook: Codebook, parts: Sequence[dict[str, Any]]
         "usage": usage,
         "dead_clusters": usage.count(0),
         "entropy_nats": entropy_nats(usage),
-        "run_lengths": run_length_facts(runs, num_frames=sum(usage), frame_rate=codebook.frame_rate),
+        "run_lengths": runs,
+        "mean_run_s": mean_run(sum(usage), runs) / codebook.frame_rate,
     }

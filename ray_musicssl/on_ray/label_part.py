@@ -20,7 +20,7 @@ from ray_musicssl.audio.shard import LABEL_SCHEMA, Shards, part_name, pcm_views
 from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.chain import CodebookChain, load_chain
 from ray_musicssl.clustering.codebook import Codebook, feature_values
-from ray_musicssl.clustering.run_lengths import MOST_FRAMES, count_runs
+from ray_musicssl.clustering.usage import LONGEST_RUN, run_lengths
 from ray_musicssl.errors import DataError
 from ray_musicssl.features.labeller import Labeller
 from ray_musicssl.on_ray.targets import features_here
@@ -66,12 +66,12 @@ class _Tally:
 
     def __init__(self, num_clusters: int) -> None:
         self.counts: Int64[np.ndarray, " clusters"] = np.zeros(num_clusters, np.int64)
-        self.run_lengths: Int64[np.ndarray, " lengths"] = np.zeros(MOST_FRAMES, np.int64)
+        self.run_lengths: Int64[np.ndarray, " lengths"] = np.zeros(LONGEST_RUN + 1, np.int64)
 
     def add(self, labels: Int32[np.ndarray, " frames"]) -> None:
         """Count a clip."""
         self.counts += np.bincount(labels, minlength=len(self.counts))
-        self.run_lengths += count_runs(labels)
+        self.run_lengths += run_lengths(labels)
 
 
 def label_part(job: PartJob) -> int:

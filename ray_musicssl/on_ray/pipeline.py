@@ -24,7 +24,9 @@ from ray_musicssl.config.prepare import PrepareConfig
 from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
+from ray_musicssl.on_ray.codebook_board import review_codebook
 from ray_musicssl.on_ray.embed import embed_files
+from ray_musicssl.on_ray.judge import review_labels
 from ray_musicssl.on_ray.kmeans import fit_codebook
 from ray_musicssl.on_ray.label import label
 from ray_musicssl.on_ray.prepare import prepare
@@ -104,7 +106,8 @@ class Pipeline:
         codebooks = [codebook for plan in plans.values() for codebook in plan.codebooks]
         if codebooks:
             with watch.stage("label"):
-                label(shards, codebooks)
+                for labels_dir in label(shards, codebooks):
+                    review_labels(shards, labels_dir)
         for (name, plan), path in zip(plans.items(), self.run_dirs, strict=True):
             run_dir, labels = RunDir(path), [shards.labels_dir / codebook.hash for codebook in plan.codebooks]
             with watch.stage(f"pretrain {name}"):
@@ -135,6 +138,7 @@ class Pipeline:
             directory = self.out / "codebooks" / name
             with watch.stage(f"kmeans {name}"):
                 codebooks.append(fit_codebook(shards, directory, wanted))
+                review_codebook(shards, codebooks[-1], directory)
             features.append(feature)
         if not features:
             return _Targets(config=config, codebooks=())

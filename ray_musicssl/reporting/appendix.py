@@ -1,10 +1,8 @@
-"""Tables that a reader opens second: data, codebooks, input files, layer weights, settings and versions."""
+"""Tables that a reader opens second: data, input files, layer weights, settings and versions."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ray_musicssl.reporting.codebook_facts import CodebookFacts
 from ray_musicssl.reporting.found import Ledger, Run, Score
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Scoreboard
@@ -58,35 +56,6 @@ def layers_table(board: Scoreboard) -> Table | None:
         "their start, so they say little about which layer knows what.",
         num_text_columns=2,
     )
-
-
-def codebook_table(codebooks: Sequence[tuple[str, CodebookFacts]]) -> Table:
-    """Codebooks by name, with how evenly their clusters are used."""
-    rows = []
-    for name, book in codebooks:
-        numbers = (
-            f"{book.num_clusters:,}",
-            f"{book.num_frames:,}",
-            f"{entropy_bits(book):.2f} of {max_bits(book):.2f}",
-            f"{book.num_dead:,}",
-            f"{len(book.inertia):,}",
-        )
-        rows.append((Cell(text=name), Cell(text=book.feature), *(Cell(text=number) for number in numbers)))
-    return Table(
-        header=("codebook", "feature", "clusters", "frames", "entropy, bits", "dead clusters", "iterations"),
-        rows=tuple(rows),
-        num_text_columns=2,
-    )
-
-
-def entropy_bits(book: CodebookFacts) -> float:
-    """Entropy of the cluster usage in bits."""
-    return book.entropy_nats / math.log(2)
-
-
-def max_bits(book: CodebookFacts) -> float:
-    """The entropy in bits if every cluster were used equally."""
-    return math.log2(book.num_clusters)
 
 
 def ledger_table(ledger: Ledger) -> Table:

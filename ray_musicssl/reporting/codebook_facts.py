@@ -13,13 +13,24 @@ class CodebookFacts:
     """What `codebook.json` says about a codebook."""
 
     path: Path
+    hash: str  # names it in the labels made with it; empty if the file does not say
     feature: str
     num_clusters: int
     num_frames: int
-    inertia: tuple[float, ...]  # sum of squared distances after each iteration
+    inertia: tuple[float, ...]  # sum of squared distances after 0, 1, 2, ... updates
     usage: tuple[int, ...]  # frames of each cluster
     entropy_nats: float
     num_dead: int
+
+    @property
+    def entropy_bits(self) -> float:
+        """Entropy of the cluster usage in bits."""
+        return self.entropy_nats / math.log(2)
+
+    @property
+    def max_bits(self) -> float:
+        """The entropy in bits if every cluster were used equally."""
+        return math.log2(self.num_clusters)
 
 
 def read_codebook(path: Path) -> CodebookFacts:
@@ -34,6 +45,7 @@ def read_codebook(path: Path) -> CodebookFacts:
         dead = raw.get("dead_clusters", sum(count == 0 for count in usage))
         return CodebookFacts(
             path=path.parent,
+            hash=str(raw.get("hash", "")),
             feature=str(raw["feature"]["name"]),
             num_clusters=int(raw["num_clusters"]),
             num_frames=int(raw.get("num_frames", sum(usage))),

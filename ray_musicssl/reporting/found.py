@@ -24,6 +24,7 @@ from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting.codebook_facts import CodebookFacts, read_codebook
 from ray_musicssl.reporting.json_object import read_object
+from ray_musicssl.reporting.label_facts import LabelFacts, read_label_sets
 from ray_musicssl.reporting.paper import PRESET_ROWS
 from ray_musicssl.run_dir import RunDir
 
@@ -110,6 +111,7 @@ class Found:
     runs: tuple[Run, ...]
     scores: tuple[Score, ...]
     codebooks: tuple[CodebookFacts, ...]
+    label_sets: tuple[LabelFacts, ...]
     ledgers: tuple[Ledger, ...]
     timings: Mapping[str, Any]
     is_synthetic: bool  # the audio was made by `musicssl demo-data`
@@ -131,6 +133,7 @@ def find(root: Path) -> Found:
         runs=_with_unique_names(runs, root),
         scores=_newest(_without_stale(scores, runs)),
         codebooks=tuple(read_codebook(d / "codebook.json") for d in directories if (d / "codebook.json").exists()),
+        label_sets=tuple(labels for d in directories for labels in read_label_sets(d / "labels")),
         ledgers=tuple(ledger for directory in directories if (ledger := _read_ledger(directory))),
         timings=_read_timings(root / "timings.json") if (root / "timings.json").exists() else {},
         is_synthetic=any((directory / "done-demo-data.json").exists() for directory in directories),

@@ -9,19 +9,27 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from ray_musicssl.reporting.codebook_facts import CodebookFacts
 from ray_musicssl.reporting.found import Run, Series
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Model, Scoreboard
-from ray_musicssl.reporting.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, panels, shortened, styled, to_svg
+from ray_musicssl.reporting.svg import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    finish,
+    panels,
+    percent,
+    shortened,
+    styled,
+    to_svg,
+)
 
 _MOST_POINTS = 400  # of one curve; more do not show at this size
 _BEATS_SHOWN_S = 8.0
 _MODEL_COLORS = (BLUE, GREEN, ORANGE, RED)
-
-
-def _percent(share: float, _position: float) -> str:
-    return f"{100 * share:g} %"
 
 
 def _curve(axes: Axes, series: Series, *, label: str, color: str) -> None:
@@ -46,12 +54,6 @@ def _steps_axis(axes: Axes) -> None:
     axes.set_xlabel("optimiser step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-
-
-def _finish(axes: Axes, *, legend: bool = True) -> None:
-    axes.grid(axis="y")
-    if legend and axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
 
 
 @styled
@@ -134,7 +136,7 @@ def hubert_loss(run: Run) -> str:
         _curve(axes, run.series("pretrain/loss"), label="loss", color=BLUE)
     axes.set_ylabel("loss, nats a frame")
     _steps_axis(axes)
-    _finish(axes)
+    finish(axes)
     return to_svg(axes, title=f"Loss of {run.name}")
 
 
@@ -146,9 +148,9 @@ def accuracy(run: Run) -> str:
     _curve(axes, run.series("pretrain/unmasked_accuracy"), label="unmasked frames", color=GREEN)
     axes.set_ylabel("labels guessed")
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(percent)
     _steps_axis(axes)
-    _finish(axes)
+    finish(axes)
     return to_svg(axes, title=f"Accuracy of {run.name}")
 
 
@@ -160,7 +162,7 @@ def regression_loss(run: Run) -> str:
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
     _steps_axis(axes)
-    _finish(axes, legend=False)
+    finish(axes, legend=False)
     return to_svg(axes, title=f"Loss of {run.name}")
 
 
@@ -175,7 +177,7 @@ def spreads(run: Run, *, limit: float | None) -> str:
     axes.set_ylabel("spread (std)")
     axes.set_ylim(bottom=0)
     _steps_axis(axes)
-    _finish(axes)
+    finish(axes)
     return to_svg(axes, title=f"Spread of targets and predictions of {run.name}")
 
 
@@ -193,42 +195,9 @@ def small_curves(run: Run, scalars: Mapping[str, str]) -> str:
         _curve(axes, series, label=label, color=BLUE)
         axes.set_ylabel(label)
         axes.yaxis.set_major_locator(MaxNLocator(3))
-        _finish(axes, legend=False)
+        finish(axes, legend=False)
     _steps_axis(all_axes[-1])
     return to_svg(all_axes[0], title=f"Optimiser and throughput of {run.name}")
-
-
-@styled
-def usage(book: CodebookFacts) -> str:
-    """Share of the frames in each cluster, the fullest first, beside an even share."""
-    counts = np.sort(np.asarray(book.usage, float))[::-1]
-    shares = counts / max(counts.sum(), 1.0)
-    if len(shares) > _MOST_POINTS:
-        shares = shares[np.linspace(0, len(shares) - 1, _MOST_POINTS).astype(int)]
-    ranks = np.linspace(1, len(counts), len(shares))
-    axes = panels()[0]
-    axes.fill_between(ranks, shares, step="mid", color=BLUE, alpha=0.55, linewidth=0)
-    axes.axhline(1 / book.num_clusters, color=INK, linestyle=":", linewidth=1, label="even use")
-    axes.set_xlabel("cluster, fullest first")
-    axes.set_ylabel("share of the frames")
-    axes.yaxis.set_major_formatter(_percent)
-    axes.set_xlim(0.5, len(counts) + 0.5)
-    axes.set_ylim(bottom=0)
-    _finish(axes)
-    return to_svg(axes, title="Cluster usage")
-
-
-@styled
-def inertia(book: CodebookFacts) -> str:
-    """Squared distance to the nearest centroid over the iterations, a frame."""
-    axes = panels()[0]
-    values = np.asarray(book.inertia) / max(book.num_frames, 1)
-    axes.plot(np.arange(1, len(values) + 1), values, color=BLUE, marker="o" if len(values) < 30 else "", markersize=3)
-    axes.set_xlabel("iteration")
-    axes.set_ylabel("inertia a frame")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _finish(axes, legend=False)
-    return to_svg(axes, title="Inertia of the k-means fit")
 
 
 @styled

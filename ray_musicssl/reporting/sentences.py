@@ -1,11 +1,8 @@
 """What the numbers say, in words that are computed from them."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ray_musicssl.reporting.appendix import entropy_bits, max_bits
-from ray_musicssl.reporting.codebook_facts import CodebookFacts
 from ray_musicssl.reporting.found import Found, Ledger, Run
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import ModelGains, Scoreboard, Verdict
@@ -143,15 +140,6 @@ def spread_in_words(run: Run) -> str:
     verdict = "no collapse" if lowest > limit else "a collapse"
     return (
         f"Target spread {target.late_mean():.2f} at the end, {lowest:.2f} at its lowest (limit {limit:g}): {verdict}."
-    )
-
-
-def codebook_in_words(book: CodebookFacts) -> str:
-    """How much of the codebook is in use."""
-    effective = math.exp(book.entropy_nats)
-    return (
-        f"{entropy_bits(book):.2f} of {max_bits(book):.2f} bits, as if {effective:.0f} of {book.num_clusters:,} "
-        f"clusters were used evenly; {book.num_dead:,} dead."
     )
 
 

@@ -83,6 +83,18 @@ def panels(num_rows: int = 1, *, width: float = 5.4, height: float = 2.7, shared
     return [row[0] for row in grid]
 
 
+def percent(share: float, _position: float) -> str:
+    """A share as a tick label."""
+    return f"{100 * share:g} %"
+
+
+def finish(axes: Axes, *, legend: bool = True) -> None:
+    """Give axes their grid, and a legend where there is something to name."""
+    axes.grid(axis="y")
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best")
+
+
 def to_svg(axes: Axes, *, title: str) -> str:
     """The figure around `axes` as an `<svg>` element for a page.
 

@@ -101,6 +101,7 @@ def loads(statement, *forbidden):
         ("ray_musicssl.reporting.html", ("torch", "ray")),
         ("ray_musicssl.on_ray.batches", ("torch",)),  # the stream's processes start faster without it
         ("ray_musicssl.on_ray.prepare", ("torch",)),
+        ("ray_musicssl.on_ray.judge", ("torch",)),
         ("ray_musicssl.training.loop", ("ray",)),
         ("ray_musicssl.probing.embed", ("ray",)),
         ("ray_musicssl.hub.export", ("ray", "transformers")),

@@ -8,7 +8,7 @@ import pytest
 
 from ray_musicssl.audio.shard import part_name
 from ray_musicssl.clustering.label_set import open_labels
-from ray_musicssl.clustering.run_lengths import MOST_FRAMES
+from ray_musicssl.clustering.usage import LONGEST_RUN
 from ray_musicssl.config.feature import HiddenConfig, MfccConfig, ResidualConfig, SemitoneConfig
 from ray_musicssl.config.pretrain import KmeansConfig
 from ray_musicssl.errors import ConfigError, DataError
@@ -126,9 +126,8 @@ def test_what_is_counted_of_labels_is_what_they_are(shards, codebooks):
     num_runs = sum(sum(a != b for a, b in zip(clip, [-1, *clip[:-1]], strict=True)) for clip in clips if clip)
     runs = facts["run_lengths"]
     assert (facts["usage"], facts["dead_clusters"]) == (usage.tolist(), (usage == 0).sum())
-    assert (runs["num_runs"], sum(runs["counts"]), len(runs["counts"])) == (num_runs, num_runs, MOST_FRAMES)
-    assert runs["mean_frames"] == pytest.approx(usage.sum() / num_runs)
-    assert runs["mean_s"] == pytest.approx(usage.sum() / num_runs / 100)
+    assert (sum(runs), len(runs)) == (num_runs, LONGEST_RUN + 1)
+    assert facts["mean_run_s"] == pytest.approx(usage.sum() / num_runs / 100)
 
 
 def test_a_codebook_of_other_shards_is_said_with_both_hashes_and_taken(shards, make_codebook, capsys):

@@ -31,6 +31,8 @@ def calls(monkeypatch):
     stand_in("prepare", lambda audio, out, config: SimpleNamespace(labels_dir=out / "labels"))
     stand_in("fit_codebook", lambda shards, out, config: SimpleNamespace(hash=f"hash of {out.name}"))
     stand_in("label", lambda shards, codebooks: [shards.labels_dir / codebook.hash for codebook in codebooks])
+    monkeypatch.setattr(pipeline, "review_codebook", lambda *_: None)
+    monkeypatch.setattr(pipeline, "review_labels", lambda *_: None)
     stand_in("choose_labels", lambda config, shards, paths: [path.name for path in paths])
     stand_in("pretrain", lambda config, shards, run_dir: None)
     stand_in("embed_files", lambda run, audio, out: out)

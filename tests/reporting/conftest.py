@@ -152,6 +152,24 @@ def write_codebook(path: Path, feature: str, rng: np.random.Generator) -> None:
     write_json(path / "codebook.json", facts)
 
 
+def write_labels(path: Path, codebook_hash: str) -> None:
+    """Labels of 100 clusters at 100 Hz, 3 frames a run, held against the truth of 120 songs."""
+    facts = {"codebook_hash": codebook_hash, "frame_rate": 100.0, "usage": [3000] * 100}
+    write_json(path / "done-label.json", facts | {"run_lengths": [0, 50_000, 20_000, *[500] * 59, 500]})
+    names = ("num_frames", "num_classes", "class_purity", "cluster_purity", "nmi", "pnmi")
+
+    def measures(purity: float, pnmi: float) -> dict:
+        return dict(zip(names, (300_000, 5, purity, 0.2, 0.55, pnmi), strict=True))
+
+    def kind(name: str, about: str, pnmi: float, other: float | None) -> dict:
+        other_song = None if other is None else measures(0.4, other)
+        found = {"kind": name, "about": about, "labels": measures(0.6, pnmi)}
+        return found | {"shuffled": measures(0.3, 0.05), "other_song": other_song}
+
+    truth = [kind("note", "pitch", 0.6, 0.1), kind("key", "key", 0.4, 0.4), kind("genre", "style", 0.4, None)]
+    write_json(path / "quality.json", {"codebook_hash": codebook_hash, "num_songs": 120, "truth": truth})
+
+
 def write_shards(path: Path) -> None:
     write_json(path / "done-prepare.json", {"stage": "prepare", "num_files": 123, "num_clips": 120, "seconds": 3600.0})
     status = ["used"] * 119 + ["partial"] + ["rejected"] * 3

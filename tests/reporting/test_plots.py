@@ -1,7 +1,7 @@
 import matplotlib as mpl
 import pytest
 
-from ray_musicssl.reporting import plots
+from ray_musicssl.reporting import codebook_plots, plots
 from ray_musicssl.reporting.found import find
 from ray_musicssl.reporting.scoreboard import scoreboard
 from ray_musicssl.reporting.svg import INK, shortened
@@ -23,7 +23,7 @@ def test_drawing_takes_its_ink_from_the_page(tree):
 
 def test_inner_names_of_two_drawings_never_meet(tree):
     book = find(tree).codebooks[0]
-    names = [{part.split('"')[0] for part in plots.usage(key, book).split(' id="')[1:]} for key in ("a", "b")]
+    names = [{part.split('"')[0] for part in codebook_plots.usage(key, book).split(' id="')[1:]} for key in ("a", "b")]
     assert names[0]
     assert not names[0] & names[1]
 

@@ -73,12 +73,6 @@ def test_gains_are_told_by_group_and_size(tree):
     assert "it hurts on pitch (−1" in words
 
 
-def test_codebook_of_even_use_is_fully_used(tree):
-    book = find(tree).codebooks[0]
-    even = type(book)(**{**vars(book), "entropy_nats": float(np.log(100))})
-    assert sentences.codebook_in_words(even).startswith("6.64 of 6.64 bits, as if 100 of 100 clusters")
-
-
 @pytest.mark.parametrize(("seconds", "words"), [(8, "8 s"), (214, "3.6 min"), (7200, "2.0 h")])
 def test_durations_are_said_in_a_fitting_unit(seconds, words):
     assert sentences.duration(seconds) == words

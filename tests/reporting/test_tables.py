@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ray_musicssl.reporting.appendix import codebook_table, config_table, data_table, ledger_table
+from ray_musicssl.reporting.appendix import config_table, data_table, ledger_table
 from ray_musicssl.reporting.found import Ledger, MetricScore, find
 from ray_musicssl.reporting.scoreboard import scoreboard
 from ray_musicssl.reporting.tables import (
@@ -106,12 +106,6 @@ def test_ledger_table_lists_used_files_first_and_gathers_the_rest(tmp_path):
 def test_data_table_shows_what_is_missing(tree):
     table = data_table(scoreboard(find(tree)))
     assert [cell.text for cell in table.rows[0]] == ["Key", "GiantSteps", "1 undecodable", "110", "40", "89 of 90"]
-
-
-def test_codebook_table_gives_entropy_beside_its_most(tree):
-    book = find(tree).codebooks[0]
-    row = codebook_table([("name", book)]).rows[0]
-    assert row[4].text == f"{book.entropy_nats / np.log(2):.2f} of {np.log2(100):.2f}"
 
 
 def test_settings_are_listed_as_overrides(tree):
