@@ -81,7 +81,7 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", scale: Scale = "", 
 
     opened = open_shards(shards)
     codebook = fit_codebook(opened, out, config)
-    print(f"codebook {codebook.hash}: {codebook.num_clusters} clusters of {config.feature.name}")
+    print(f"codebook {codebook.hash}: {codebook.num_clusters} clusters of {config.feature.slug}")
     review_codebook(opened, codebook, out)
     print(f"examples: tensorboard --logdir {out}")
     say_where(out)

@@ -4,34 +4,17 @@ Conventions:
     Two sections describe the same feature if their `identity` is equal; nothing compares the sections themselves.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from shlex import quote
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from ray_musicssl.config.section import Section
+from ray_musicssl.config.feature_section import FeatureSection
+from ray_musicssl.config.harmony import ChromaConfig, CqtConfig, SemitoneConfig
 from ray_musicssl.errors import ConfigError, DataError
-
-HIGHEST_MIDI = 118  # 7459 Hz; the band of 119 would reach beyond half the sample rate
-
-
-class FeatureSection(Section):
-    """What every target feature's section can say of itself; it also has a `name`."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that the frames depend on, as JSON-like values: what is compared and what hashes cover."""
-        return self.model_dump(mode="json")
-
-    @property
-    def slug(self) -> str:
-        """A short word for names of directories."""
-        return str(self.identity["name"])
-
-    @property
-    def words(self) -> str:
-        """The settings as a command line writes them: `feature.name=mfcc feature.num_coefficients=13`."""
-        return " ".join(f"feature.{key}={value}" for key, value in self.model_dump(mode="json").items() if value != "")
 
 
 class MfccConfig(FeatureSection):
@@ -42,26 +25,12 @@ class MfccConfig(FeatureSection):
     """Cepstra including C0; the feature has three times as many dimensions. Source: Ma et al. 2023, 3.1 (13 and 20)."""
 
 
-class SemitoneConfig(FeatureSection):
-    """Log spectrum in semitone bands, unit norm, 50 Hz: it hears harmony, to which MFCC is deaf."""
+class LogmelConfig(FeatureSection):
+    """Kaldi log mel spectrum, 100 Hz: what MFCC is made of, with its dimensions correlated."""
 
-    name: Literal["semitone"] = "semitone"
-    lowest_midi: int = Field(default=33, ge=12, le=96)
-    """MIDI number of the lowest band (33 is A1, 55 Hz)."""
-    num_semitones: int = Field(default=60, ge=12, le=96)
-    """Number of bands, one a semitone."""
-    window_s: float = Field(default=0.256, ge=0.064, le=1.024)
-    """Length of the analysis window; longer tells low notes apart, shorter keeps onsets sharp."""
-
-    @model_validator(mode="after")
-    def _bands_are_audible(self) -> "SemitoneConfig":
-        highest = self.lowest_midi + self.num_semitones - 1
-        if highest > HIGHEST_MIDI:
-            raise ValueError(
-                f"lowest_midi={self.lowest_midi} and num_semitones={self.num_semitones} reach MIDI note {highest}; "
-                f"{HIGHEST_MIDI} is the last below 8 kHz"
-            )
-        return self
+    name: Literal["logmel"] = "logmel"
+    num_bands: int = Field(default=80, ge=4, le=126)
+    """Mel bands from 20 Hz to 8 kHz; with more, some would lie between two bins of the spectrum."""
 
 
 class HiddenConfig(FeatureSection):
@@ -148,7 +117,93 @@ class ResidualConfig(FeatureSection):
             )
 
 
+Part = Annotated[MfccConfig | SemitoneConfig | ChromaConfig | CqtConfig | LogmelConfig, Field(discriminator="name")]
+PART_NAMES = tuple(section.model_fields["name"].default for section in get_args(get_args(Part)[0]))
+
+
+class CombinedConfig(FeatureSection):
+    """Several features side by side, one codebook of all: `feature.name=mfcc+semitone` for short.
+
+    Frames are taken where the slowest part has them. Each part is divided by what its feature typically strays from its
+    mean (`spread` in its file), so that none drowns the others, and multiplied by its weight.
+    """
+
+    name: Literal["combined"] = "combined"
+    parts: tuple[Part, ...]
+    """The sections of the features, in the order of the dimensions."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...]
+    """One a part; 1 each if none are given. Twice the weight counts four times in squared distances."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parts(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        parts = values.get("parts")
+        if not isinstance(parts, list | tuple) or len(parts) < 2:
+            raise ValueError(
+                f"a combined feature needs two parts or more, not {parts}; write feature.name=mfcc+semitone, or "
+                f"feature.name=combined 'feature.parts=[{{name: mfcc, num_coefficients: 20}}, {{name: semitone}}]'"
+            )
+        for part in parts:
+            _check_part_name(part.get("name") if isinstance(part, Mapping) else getattr(part, "name", part))
+        return {**values, "weights": values.get("weights") or [1.0] * len(parts)}
+
+    @model_validator(mode="after")
+    def _parts_fit_weights(self) -> "CombinedConfig":
+        if len(self.weights) != len(self.parts):
+            raise ValueError(
+                f"weights={list(self.weights)} are {len(self.weights)} for {len(self.parts)} parts ({self.slug}); give one each"
+            )
+        for index, part in enumerate(self.parts):
+            if part in self.parts[:index]:
+                raise ValueError(f"parts name {part.name} with the same settings twice; raise its weight instead")
+        return self
+
+    @property
+    def slug(self) -> str:
+        """The parts' words, as in the short form."""
+        return "+".join(part.slug for part in self.parts)
+
+    @property
+    def words(self) -> str:
+        """The short form where every part has the defaults, else the sections, quoted for a shell."""
+        weights = [] if set(self.weights) == {1.0} else [f"feature.weights={json.dumps(self.weights)}"]
+        if all(part == type(part)() for part in self.parts):
+            return " ".join([f"feature.name={self.slug}", *(quote(word) for word in weights)])
+        parts = [part.model_dump(mode="json") for part in self.parts]
+        words = [f"feature.parts={json.dumps(parts)}", *weights]
+        return " ".join([f"feature.name={self.name}", *(quote(word) for word in words)])
+
+
+def _check_part_name(name: Any) -> None:
+    allowed = f"parts are {', '.join(PART_NAMES)}"
+    if name == "hidden":
+        raise ValueError(
+            f"hidden cannot be a part of a combined feature, as learned frames have no spread of their own; {allowed}; "
+            f"give it labels of its own with joint_features"
+        )
+    if name not in PART_NAMES:
+        raise ValueError(f"{name!r} cannot be a part of a combined feature; {allowed}, side by side")
+
+
+def _in_full(section: Any) -> Any:
+    """The section that `{name: mfcc+semitone}` is short for; any other as it is."""
+    if not isinstance(section, Mapping) or "+" not in str(section.get("name")):
+        return section
+    parts = [{"name": name.strip()} for name in section["name"].split("+")]
+    return {"parts": parts, **section, "name": "combined"}
+
+
 FeatureConfig = Annotated[
-    MfccConfig | SemitoneConfig | HiddenConfig | ResidualConfig,
+    MfccConfig
+    | SemitoneConfig
+    | ChromaConfig
+    | CqtConfig
+    | LogmelConfig
+    | HiddenConfig
+    | ResidualConfig
+    | CombinedConfig,
     Field(discriminator="name"),
+    BeforeValidator(_in_full),
 ]

@@ -26,8 +26,12 @@ FEATURES = Registry(
     {
         "mfcc": "ray_musicssl.features.mfcc:Mfcc",
         "semitone": "ray_musicssl.features.semitone:Semitone",
+        "chroma": "ray_musicssl.features.chroma:Chroma",
+        "cqt": "ray_musicssl.features.cqt:Cqt",
+        "logmel": "ray_musicssl.features.logmel:Logmel",
         "hidden": "ray_musicssl.features.hidden:Hidden",
         "residual": "ray_musicssl.features.residual:Residual",
+        "combined": "ray_musicssl.features.combined:Combined",
     },
 )
 
@@ -51,12 +55,15 @@ class TargetFeature(Protocol):
         ...
 
 
-def make_feature(config: FeatureConfig, *, load_model: LoadModel | None = None) -> TargetFeature:
+def make_feature(
+    config: FeatureConfig, *, load_model: LoadModel | None = None, device: torch.device | str = "cpu"
+) -> TargetFeature:
     """The feature that a config section describes.
 
     Args:
         config: the section.
         load_model: gives the encoder that a `hidden` section names (`probing.hidden_targets`); unused by the others.
+        device: where a feature without an encoder computes (`load_model` decides for one with); frames come back to the CPU.
 
     Raises:
         ConfigError: if its name is not in `FEATURES`, or it needs a model and there is no `load_model`.
@@ -64,9 +71,9 @@ def make_feature(config: FeatureConfig, *, load_model: LoadModel | None = None) 
     """
     feature_class = FEATURES.load(config.name)
     if isinstance(config, ResidualConfig):
-        return feature_class.from_config(config, lambda base: make_feature(base, load_model=load_model))
+        return feature_class.from_config(config, lambda base: make_feature(base, load_model=load_model, device=device))
     if not isinstance(config, HiddenConfig):
-        return feature_class.from_config(config)
+        return feature_class.from_config(config).to(device)
     if load_model is None:
         raise ConfigError(
             f"the feature hidden needs the encoder at {config.encoder!r} loaded; make it with "

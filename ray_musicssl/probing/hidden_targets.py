@@ -50,7 +50,7 @@ def resolve(config: ConfigT, *, codebooks_follow: bool = False) -> ConfigT:
 
 
 def load_feature(config: FeatureConfig, *, device: torch.device | str = "cpu") -> TargetFeature:
-    """The feature that a resolved section describes, with its encoder on `device` if it has one.
+    """The feature that a resolved section describes, computing on `device`.
 
     Raises:
         ConfigError: if the section names no encoder or codebook, or the encoder lacks the layer.
@@ -60,7 +60,7 @@ def load_feature(config: FeatureConfig, *, device: torch.device | str = "cpu") -
     def load_model(section: HiddenConfig) -> MusicEncoder:
         return _verified(section).model.to(device)
 
-    return make_feature(config, load_model=load_model)
+    return make_feature(config, load_model=load_model, device=device)
 
 
 def _resolved(feature: FeatureConfig) -> FeatureConfig:

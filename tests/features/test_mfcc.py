@@ -95,7 +95,7 @@ def test_a_batch_equals_its_rows():
 
 
 def test_a_wrong_pre_emphasis_would_be_seen(monkeypatch):
-    monkeypatch.setattr("ray_musicssl.features.mfcc.PRE_EMPHASIS", 0.96)
+    monkeypatch.setattr("ray_musicssl.features.kaldi.PRE_EMPHASIS", 0.96)
     waveform = noise(8000)
     expected = kaldi(waveform)
     assert (Mfcc()(waveform) - expected).norm() > 1e-3 * expected.norm()
@@ -114,7 +114,7 @@ def test_impossible_numbers_of_cepstra_are_refused(num_coefficients):
 
 
 def test_the_registry_builds_what_the_config_says():
-    assert list(FEATURES) == ["mfcc", "semitone", "hidden"]
+    assert list(FEATURES) == ["mfcc", "semitone", "chroma", "cqt", "logmel", "hidden", "residual", "combined"]
     feature = make_feature(MfccConfig(num_coefficients=20))
     assert (feature.name, feature.dim, feature.grid.frame_rate) == ("mfcc", 60, 100.0)
 
