@@ -22,7 +22,20 @@ from ray_musicssl.clustering.sums import (
 )
 from ray_musicssl.errors import DataError
 
-__all__ = ["LloydResult", "LloydState", "Passes", "assign", "fit", "iterate", "next_centroids", "partial_sums"]
+__all__ = [
+    "LloydResult",
+    "LloydState",
+    "Passes",
+    "assign",
+    "fit",
+    "iterate",
+    "next_centroids",
+    "partial_sums",
+    "refilled",
+    "settled",
+]
+
+MOST_REFILLS = 3  # a cluster whose only frame was far may be emptied by a refill; that ends soon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +149,24 @@ def iterate(
         on_update(state)
 
 
+def settled(passes: Passes, centroids: Float32[np.ndarray, "clusters dim"], history: tuple[float, ...]) -> LloydResult:
+    """Judge centroids by a pass over all frames; empty clusters move onto far frames first, the others stay.
+
+    Args:
+        passes: gives the sums over all frames.
+        centroids: where they ended.
+        history: the inertia so far; the final one is appended.
+    """
+    sums = passes.sums(centroids)
+    for _ in range(MOST_REFILLS):
+        num_empty = int((sums.counts == 0).sum())
+        moved = refilled(centroids, sums.counts, passes.farthest(centroids, num_empty)) if num_empty else centroids
+        if np.array_equal(moved, centroids):
+            break
+        centroids, sums = moved, passes.sums(moved)
+    return LloydResult(centroids=centroids, inertia=sums.inertia, counts=sums.counts, history=(*history, sums.inertia))
+
+
 def next_centroids(
     sums: ClusterSums, previous: Float32[np.ndarray, "clusters dim"], spare: Farthest | None = None
 ) -> Float32[np.ndarray, "clusters dim"]:
@@ -159,6 +190,20 @@ def next_centroids(
     centroids = previous.copy()
     centroids[filled] = totals[filled] / counts[filled, None]
     return centroids
+
+
+def refilled(
+    centroids: Float32[np.ndarray, "clusters dim"], counts: Int64[np.ndarray, " clusters"], spare: Farthest
+) -> Float32[np.ndarray, "clusters dim"]:
+    """The centroids with each empty one, in ascending order, moved onto the farthest frame of `spare` that is left.
+
+    All others stay; with no frame left that differs from its centroid, so does an empty one.
+    """
+    moved = centroids.copy()
+    usable = int((spare.distances > 0).sum())  # farthest first
+    empty = np.flatnonzero(counts == 0)[:usable]
+    moved[empty] = spare.frames[: len(empty)]
+    return moved
 
 
 def _has_converged(history: tuple[float, ...], tolerance: float) -> bool:

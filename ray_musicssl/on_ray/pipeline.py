@@ -178,5 +178,5 @@ def _run_name(config: PretrainConfig) -> str:
 
 def _codebook_name(kmeans: KmeansConfig) -> str:
     """Feature and size, and a hash of all settings: presets that differ in any other may share `OUT`."""
-    settings = hash_of([kmeans.feature.identity, kmeans.clustering.model_dump(mode="json")])
+    settings = hash_of([kmeans.feature.identity, kmeans.clustering.identity])
     return f"{kmeans.feature.slug}-k{kmeans.clustering.num_clusters}-{settings[:6]}"
