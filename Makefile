@@ -1,13 +1,15 @@
 # make demo   the whole road on this machine, into ./demo-run
 # make test   every check and test that fits 2 cores and 20 minutes
 # make equivalence   encoders and losses beside transformers and torchaudio, with the largest differences
+# make bench  k-means beside scikit-learn and faiss, features beside torchaudio and librosa: Markdown tables (half an hour)
 # make check  formatting, lint, types and the quick tests, without Ray: within a minute
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed-dev
+TABLES := $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
 
-.PHONY: venv demo test check equivalence lint clean
+.PHONY: venv demo test check equivalence bench lint clean
 
 venv: $(INSTALLED)
 
@@ -32,6 +34,10 @@ check: lint
 
 equivalence: $(INSTALLED)
 	$(BIN)/python -m pytest tests/equivalence -v
+
+bench: $(INSTALLED)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench]'
+	for table in $(TABLES); do $(BIN)/python -m benchmarks.$$table || exit 1; done
 
 test: lint
 	$(BIN)/python -m pytest

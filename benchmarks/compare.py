@@ -106,8 +106,9 @@ def compare(
     draws = random.Random(seed)  # noqa: S311  (an order, not a secret)
     replies: dict[str, list[_Reply]] = {name: [] for name in names}
     with ExitStack() as stack:
-        # Prepared one after the other: what one reads or compiles does not slow the next one down.
         pipes = {case.name: stack.enter_context(_process(case, num_threads)) for case in cases}
+        for name, pipe in pipes.items():
+            _receive(pipe, name)  # it is ready; all prepare themselves at the same time, and nothing is timed before
         for number in range(-1 if is_warm else 0, rounds):
             for name in draws.sample(names, len(names)):
                 reply = _ask(pipes[name], name)
@@ -181,7 +182,6 @@ def _process(case: Case, num_threads: int) -> Iterator[Connection]:
         worker.start()
     there.close()
     try:
-        _receive(here, case.name)  # it is ready
         yield here
     finally:
         here.close()  # the worker reads the end of the pipe and leaves

@@ -1,24 +1,24 @@
 """What one block of frames says about a set of centroids: assignments, sums, and its worst-served frames.
 
 Conventions:
-    Frames and centroids are float32; products are float32, in chunks that stay in cache; sums are float64.
+    Frames and centroids are float32 and finite; scores are float32 (`nearest.py`), sums float64.
     Distances are squared Euclidean. Of equally near centroids the lowest index wins.
-    Both sides are shifted by the centroids' mean before the products: distances stay, rounding errors shrink.
     Callers hold `one_blas_thread()`, so that a product's bits do not depend on the machine's thread count.
+    `device` is "cpu", or a device of torch ("cuda", "cuda:1"): there the same, in other bits (`on_device.py`).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
 from scipy.sparse import csc_array
-from threadpoolctl import ThreadpoolController
 
-CHUNK_ROWS = 512  # rows of one product; larger ones leave the cache and are twice as slow
-SLAB_VALUES = 1 << 22  # float64 values (32 MB) that are summed at once
+from ray_musicssl.clustering.threads import one_blas_thread
+
+__all__ = ["ClusterSums", "Farthest", "assign", "farthest", "one_blas_thread", "partial_sums", "slab_rows"]
+
+SLAB_ROWS = 4096  # labelled and summed together: few enough to stay in cache while they are
+SLAB_VALUES = 1 << 22  # float64 values (32 MB) that are summed at once, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,53 +67,60 @@ class Farthest:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Nearest:
-    """A slab's rows, each with its centroid and its distance to it."""
-
-    start: int
-    rows: Float32[np.ndarray, "frames dim"]
-    labels: Int64[np.ndarray, " frames"]
-    distances: Float32[np.ndarray, " frames"]
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # looking the libraries up takes milliseconds: once a process
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Run matrix products on one thread while the block runs."""
-    with _controller().limit(limits=1, user_api="blas"):
-        yield
-
-
 def assign(
-    frames: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"]
+    frames: Float32[np.ndarray, "frames dim"],
+    centroids: Float32[np.ndarray, "clusters dim"],
+    *,
+    device: str = "cpu",
 ) -> Int32[np.ndarray, " frames"]:
-    """The index of each frame's nearest centroid."""
-    labels = [slab.labels for slab in _nearest(frames, centroids)]
-    return np.concatenate(labels).astype(np.int32) if labels else np.empty(0, np.int32)
+    """The index of each frame's nearest centroid.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if device != "cpu":
+        from ray_musicssl.clustering import on_device  # noqa: PLC0415  (loads torch, as below)
+
+        return on_device.assign(frames, centroids, device)
+    from ray_musicssl.clustering.nearest import NearestCentroids  # noqa: PLC0415
+
+    return NearestCentroids(centroids).labels(frames).astype(np.int32)
 
 
 def partial_sums(
-    frames: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"]
+    frames: Float32[np.ndarray, "frames dim"],
+    centroids: Float32[np.ndarray, "clusters dim"],
+    *,
+    device: str = "cpu",
 ) -> ClusterSums:
-    """Each cluster's frames, counted and summed, and how far they are from it."""
-    num_clusters = len(centroids)
+    """Each cluster's frames, counted and summed, and how far they are from it.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if device != "cpu":
+        from ray_musicssl.clustering import on_device  # noqa: PLC0415  (loads torch, as below)
+
+        found = on_device.partial_sums(frames, centroids, device)
+        return _with_inertia(found.sums, found.counts, found.squares, centroids)
+    from ray_musicssl.clustering.nearest import NearestCentroids  # noqa: PLC0415
+
+    num_clusters, dim = centroids.shape
+    nearest = NearestCentroids(centroids)
     sums = np.zeros(centroids.shape, np.float64)
     counts = np.zeros(num_clusters, np.int64)
-    inertia = 0.0
-    for slab in _nearest(frames, centroids):
+    squares = 0.0
+    for start in range(0, len(frames), slab_rows(dim)):
+        rows = frames[start : start + slab_rows(dim)]
+        labels = nearest.labels(rows)
+        wide = rows.astype(np.float64)
         # Column i of the membership matrix has its one at frame i's cluster: the product adds the frames in their order.
-        # Four times faster than sorting by cluster and `np.add.reduceat`, and far from `np.add.at`.
-        ones, columns = np.ones(len(slab.rows)), np.arange(len(slab.rows) + 1)
-        membership = csc_array((ones, slab.labels, columns), shape=(num_clusters, len(slab.rows)))
-        sums += membership @ slab.rows.astype(np.float64)
-        counts += np.bincount(slab.labels, minlength=num_clusters)
-        inertia += float(slab.distances.sum(dtype=np.float64))
-    return ClusterSums(sums=sums, counts=counts, inertia=inertia)
+        # Three times faster than sorting by cluster and `np.add.reduceat`, and far from `np.add.at`.
+        ones, columns = np.ones(len(rows)), np.arange(len(rows) + 1)
+        sums += csc_array((ones, labels, columns), shape=(num_clusters, len(rows))) @ wide
+        counts += np.bincount(labels, minlength=num_clusters)
+        squares += float(np.vdot(wide, wide))
+    return _with_inertia(sums, counts, squares, centroids)
 
 
 def farthest(
@@ -122,55 +129,42 @@ def farthest(
     count: int,
     *,
     block: int = 0,
+    device: str = "cpu",
 ) -> Farthest:
-    """The `count` frames of block number `block` that are farthest from their nearest centroids (or all, if fewer)."""
-    found = Farthest(
-        distances=np.empty(0, np.float32),
-        blocks=np.empty(0, np.int64),
-        rows=np.empty(0, np.int64),
-        labels=np.empty(0, np.int32),
-        frames=np.empty((0, centroids.shape[1]), np.float32),
+    """The `count` frames of block number `block` that are farthest from their nearest centroids (or all, if fewer).
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    labels = assign(frames, centroids, device=device)
+    distances = np.empty(len(frames), np.float32)
+    for start in range(0, len(frames), slab_rows(centroids.shape[1])):
+        slab = slice(start, start + slab_rows(centroids.shape[1]))
+        away = frames[slab] - centroids[labels[slab]]
+        np.vecdot(away, away, out=distances[slab])
+    few = np.argsort(-distances, kind="stable")[:count]
+    return Farthest(
+        distances=distances[few],
+        blocks=np.full(len(few), block, np.int64),
+        rows=few.astype(np.int64),
+        labels=labels[few],
+        frames=frames[few],
     )
-    for slab in _nearest(frames, centroids):
-        few = np.argsort(-slab.distances, kind="stable")[:count]
-        best = Farthest(
-            distances=slab.distances[few],
-            blocks=np.full(len(few), block, np.int64),
-            rows=few.astype(np.int64) + slab.start,
-            labels=slab.labels[few].astype(np.int32),
-            frames=slab.rows[few],
-        )
-        found = found.merged(best, count)
-    return found
 
 
-def _nearest(
-    frames: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"]
-) -> Iterator[_Nearest]:
-    num_clusters, dim = centroids.shape
-    shift = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
-    shifted = centroids - shift
-    # |x - c|^2 = |x|^2 + (|c|^2 - 2 x.c): with a column of ones beside x, one product gives all that depends on c.
-    weights = np.empty((dim + 1, num_clusters), np.float32)
-    weights[:dim] = -2 * shifted.T
-    weights[dim] = np.einsum("kd,kd->k", shifted, shifted, dtype=np.float64)
-    rows_with_one = np.ones((CHUNK_ROWS, dim + 1), np.float32)
-    scores = np.empty((CHUNK_ROWS, num_clusters), np.float32)
-    slab_rows = max(1, SLAB_VALUES // (dim * CHUNK_ROWS)) * CHUNK_ROWS
-    for start in range(0, len(frames), slab_rows):
-        rows = frames[start : start + slab_rows]
-        labels = np.empty(len(rows), np.int64)
-        distances = np.empty(len(rows), np.float32)
-        for first in range(0, len(rows), CHUNK_ROWS):
-            chunk = rows[first : first + CHUNK_ROWS]
-            x, score = rows_with_one[: len(chunk)], scores[: len(chunk)]
-            np.subtract(chunk, shift, out=x[:, :dim])
-            np.matmul(x, weights, out=score)
-            best = score.argmin(axis=1)
-            labels[first : first + CHUNK_ROWS] = best
-            nearest = score[np.arange(len(chunk)), best]
-            # Rounding can push the distance of a frame that is a centroid below zero.
-            np.maximum(
-                nearest + np.einsum("nd,nd->n", x[:, :dim], x[:, :dim]), 0, out=distances[first : first + CHUNK_ROWS]
-            )
-        yield _Nearest(start=start, rows=rows, labels=labels, distances=distances)
+def slab_rows(dim: int) -> int:
+    """Rows of one slab: those that are labelled and summed together."""
+    return max(1, min(SLAB_ROWS, SLAB_VALUES // dim))
+
+
+def _with_inertia(
+    sums: Float64[np.ndarray, "clusters dim"],
+    counts: Int64[np.ndarray, " clusters"],
+    squares: float,
+    centroids: Float32[np.ndarray, "clusters dim"],
+) -> ClusterSums:
+    """Sum |x - c|^2 over the frames of each c as sum |x|^2 - 2 c . sum x + n |c|^2: no distance is ever computed."""
+    wide = centroids.astype(np.float64)
+    inertia = squares + float(np.vdot(counts, np.vecdot(wide, wide))) - 2 * float(np.vdot(sums, wide))
+    # Rounding can push the sum of frames that are centroids below zero.
+    return ClusterSums(sums=sums, counts=counts, inertia=max(inertia, 0.0))
