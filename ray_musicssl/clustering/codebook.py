@@ -109,6 +109,7 @@ def load_codebook(directory: Path) -> Codebook:
     try:
         facts = read_json(facts_path)
         centroids = safetensors_numpy.load_file(centroids_path)["centroids"]
+        centroids.setflags(write=False)  # so that what labelling makes of them can be kept
         codebook = _from_facts(facts, centroids)
         told = {"hash": facts["hash"], "shape": (facts["num_clusters"], facts["dim"])}
     except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, OSError) as error:

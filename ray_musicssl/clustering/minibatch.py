@@ -121,8 +121,7 @@ class BatchPlan:
         self, state: MinibatchState, batch: Float32[np.ndarray, "frames dim"], device: str
     ) -> tuple[MinibatchState, float]:
         """The state after one batch, and the batch's inertia a frame before it."""
-        placed = {} if device == "cpu" else {"device": device}
-        found = partial_sums(batch, state.centroids, **placed)
+        found = partial_sums(batch, state.centroids, device=device)
         counts = state.counts + found.counts
         hit = found.counts > 0
         centroids = state.centroids.copy()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int32, Int64
 
+from ray_musicssl.clustering.prepared import prepared
 from ray_musicssl.errors import ConfigError
 
 CHUNK_SCORES = 1 << 28  # scores (1 GB) that are on the device at once
@@ -39,7 +40,7 @@ def assign(
     Raises:
         ConfigError: if there is no such device.
     """
-    scorer = _Scorer(centroids, device_of(device))
+    scorer = _scorer(centroids, device)
     found = [scorer.labels(rows).to(torch.int32).cpu() for rows in scorer.moved(frames)]
     return torch.cat(found).numpy() if found else np.empty(0, np.int32)
 
@@ -52,8 +53,8 @@ def partial_sums(
     Raises:
         ConfigError: if there is no such device.
     """
-    where = device_of(device)
-    scorer = _Scorer(centroids, where)
+    scorer = _scorer(centroids, device)
+    where = scorer.device
     num_clusters = len(centroids)
     sums = torch.zeros(centroids.shape, dtype=torch.float64, device=where)
     counts = torch.zeros(num_clusters, dtype=torch.int64, device=where)
@@ -89,6 +90,11 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def _scorer(centroids: Float32[np.ndarray, "clusters dim"], device: str) -> "_Scorer":
+    where = device_of(device)
+    return prepared(centroids, device, lambda found: _Scorer(found, where))
+
+
 class _Scorer:
     def __init__(self, centroids: Float32[np.ndarray, "clusters dim"], device: torch.device) -> None:
         # Shifted and squared as on the CPU (`nearest.py`), so that rounding errors are as small.
@@ -97,7 +103,7 @@ class _Scorer:
         squares = np.einsum("kd,kd->k", shifted, shifted, dtype=np.float64).astype(np.float32)
         self._shift, self._squares = torch.from_numpy(shift).to(device), torch.from_numpy(squares).to(device)
         self._centroids = torch.from_numpy(np.ascontiguousarray(shifted)).to(device)
-        self._device = device
+        self.device = device
         num_clusters, dim = centroids.shape
         self._chunk_rows = max(1, min(CHUNK_SCORES // num_clusters, CHUNK_VALUES // dim))
 
@@ -105,7 +111,7 @@ class _Scorer:
         """The frames on the device, so many at once as their scores find room for."""
         for first in range(0, len(frames), self._chunk_rows):
             # Copied first: frames from an object store are read-only, which torch does not know.
-            yield torch.tensor(frames[first : first + self._chunk_rows], device=self._device)
+            yield torch.tensor(frames[first : first + self._chunk_rows], device=self.device)
 
     def labels(self, rows: Float32[torch.Tensor, "frames dim"]) -> Int64[torch.Tensor, " frames"]:
         """The index of each row's lowest score."""

@@ -75,8 +75,7 @@ class Round:
             before: their records of `NEAREST_TYPE` without these candidates; None in the first round.
             device: where the products are computed, `cpu` or `cuda`.
         """
-        placed = {} if device == "cpu" else {"device": device}
-        labels = assign(frames, newest, **placed)
+        labels = assign(frames, newest, device=device)
         difference = frames - newest[labels]
         found = np.empty(len(frames), NEAREST_TYPE)
         found["distance"] = np.einsum("nd,nd->n", difference, difference)

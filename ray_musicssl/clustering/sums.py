@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
 from scipy.sparse import csc_array
 
+from ray_musicssl.clustering.prepared import prepared
 from ray_musicssl.clustering.threads import one_blas_thread
 
 __all__ = ["ClusterSums", "Farthest", "assign", "farthest", "one_blas_thread", "partial_sums", "slab_rows"]
@@ -84,7 +85,7 @@ def assign(
         return on_device.assign(frames, centroids, device)
     from ray_musicssl.clustering.nearest import NearestCentroids  # noqa: PLC0415
 
-    return NearestCentroids(centroids).labels(frames).astype(np.int32)
+    return prepared(centroids, device, NearestCentroids).labels(frames).astype(np.int32)
 
 
 def partial_sums(
@@ -106,7 +107,7 @@ def partial_sums(
     from ray_musicssl.clustering.nearest import NearestCentroids  # noqa: PLC0415
 
     num_clusters, dim = centroids.shape
-    nearest = NearestCentroids(centroids)
+    nearest = prepared(centroids, device, NearestCentroids)
     sums = np.zeros(centroids.shape, np.float64)
     counts = np.zeros(num_clusters, np.int64)
     squares = 0.0

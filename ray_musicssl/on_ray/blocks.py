@@ -103,11 +103,10 @@ class Blocks:
 
 def sums_of(block: Block, centroids: Float32[np.ndarray, "clusters dim"], *, device: str = "cpu") -> ClusterSums:
     """What one block adds to a Lloyd iteration: its slabs' sums, in their order."""
-    placed = {} if device == "cpu" else {"device": device}
     slabs = block.slabs(slab_rows(*centroids.shape))
-    total = partial_sums(next(slabs), centroids, **placed)
+    total = partial_sums(next(slabs), centroids, device=device)
     for slab in slabs:
-        total += partial_sums(slab, centroids, **placed)
+        total += partial_sums(slab, centroids, device=device)
     return total
 
 
@@ -115,11 +114,10 @@ def farthest_of(
     block: Block, centroids: Float32[np.ndarray, "clusters dim"], *, count: int, device: str = "cpu"
 ) -> Farthest:
     """The `count` frames of one block that are farthest from their centroids."""
-    placed = {} if device == "cpu" else {"device": device}
     found: Farthest | None = None
     start = 0
     for slab in block.slabs(slab_rows(*centroids.shape)):
-        best = farthest(slab, centroids, count, block=block.number, **placed)
+        best = farthest(slab, centroids, count, block=block.number, device=device)
         best = replace(best, rows=best.rows + start)
         found = best if found is None else found.merged(best, count)
         start += len(slab)

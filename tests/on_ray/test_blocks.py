@@ -62,7 +62,7 @@ def test_the_farthest_frames_of_a_block_are_known_by_their_rows_in_it(stored):
     assert (found.blocks == 3).all()
 
 
-def test_a_device_is_named_to_the_kernels_only_where_it_is_not_the_cpu(stored, monkeypatch):
+def test_the_kernels_are_told_the_device(stored, monkeypatch):
     blocks, frames = stored
     told = []
 
@@ -73,7 +73,7 @@ def test_a_device_is_named_to_the_kernels_only_where_it_is_not_the_cpu(stored, m
     monkeypatch.setattr(blocks_module, "partial_sums", record)
     sums_of(blocks[1], frames[:3])
     sums_of(blocks[1], frames[:3], device="cuda")
-    assert told == [{}, {"device": "cuda"}]
+    assert told == [{"device": "cpu"}, {"device": "cuda"}]
 
 
 class Backwards(Blocks):
