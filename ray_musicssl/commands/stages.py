@@ -78,11 +78,13 @@ def kmeans(shards: ShardsDir, out: Out, preset: Preset = "", scale: Scale = "", 
     from ray_musicssl.audio.shard import open_shards
     from ray_musicssl.on_ray.codebook_board import review_codebook
     from ray_musicssl.on_ray.kmeans import fit_codebook
+    from ray_musicssl.on_ray.session import one_cluster
 
     opened = open_shards(shards)
-    codebook = fit_codebook(opened, out, config)
-    print(f"codebook {codebook.hash}: {codebook.num_clusters} clusters of {config.feature.slug}")
-    review_codebook(opened, codebook, out)
+    with one_cluster():
+        codebook = fit_codebook(opened, out, config)
+        print(f"codebook {codebook.hash}: {codebook.num_clusters} clusters of {config.feature.slug}")
+        review_codebook(opened, codebook, out)
     print(f"examples: tensorboard --logdir {out}")
     say_where(out)
 
@@ -99,11 +101,13 @@ def label(
     from ray_musicssl.clustering.chain import open_codebook
     from ray_musicssl.on_ray.judge import review_labels
     from ray_musicssl.on_ray.label import label as run
+    from ray_musicssl.on_ray.session import one_cluster
 
     opened = open_shards(shards)
-    for directory in run(opened, [open_codebook(path) for path in codebook], encoder=encoder):
-        review_labels(opened, directory)
-        say_where(directory)
+    with one_cluster():
+        for directory in run(opened, [open_codebook(path) for path in codebook], encoder=encoder):
+            review_labels(opened, directory)
+            say_where(directory)
 
 
 def pretrain(

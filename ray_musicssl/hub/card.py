@@ -105,7 +105,7 @@ def about_run(checkpoint: Checkpoint) -> list[str]:
     sentences = [f"Objective: {objective}; {preset}.", training]
     if config.uses_labels:
         features = ", ".join(
-            f"{kmeans.feature.name} (k={kmeans.clustering.num_clusters})" for kmeans in config.label_configs
+            f"{kmeans.feature.slug} (k={kmeans.clustering.num_clusters})" for kmeans in config.label_configs
         )
         sentences.append(f"Targets: clusters of {features}.")
     if checkpoint.step < config.training.max_steps:

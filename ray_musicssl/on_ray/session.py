@@ -30,6 +30,7 @@ OBJECT_STORE_MOST_BYTES = 2 << 30
 OBJECT_STORE_LEAST_BYTES = 100 << 20
 TASK_RETRIES = 3
 START_TRIES = 3
+_holders: list[str] = []  # blocks that keep the cluster; each ends it, unless another is left
 _TOO_SLOW = "timed out during startup"
 
 
@@ -47,7 +48,21 @@ def session(*, num_cpus: int | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        if not _holders:
+            ray.shutdown()
+
+
+@contextmanager
+def one_cluster() -> Iterator[None]:
+    """Let all sessions inside the block share the cluster that the first of them starts; it ends with the block."""
+    was_connected = ray.is_initialized()
+    _holders.append("one_cluster")
+    try:
+        yield
+    finally:
+        _holders.pop()
+        if not _holders and not was_connected and ray.is_initialized():
+            ray.shutdown()
 
 
 def connect(*, num_cpus: int | None = None) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.on_ray import session as module
-from ray_musicssl.on_ray.session import run_tasks, session
+from ray_musicssl.on_ray.session import one_cluster, run_tasks, session
 
 
 @pytest.fixture
@@ -41,6 +41,24 @@ def test_an_empty_address_is_none(token_path, init_options, monkeypatch):
     module.connect()
     assert init_options["address"] == "local"
     assert token_path.exists()
+
+
+def test_sessions_in_one_cluster_share_it(token_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(module.ray, "is_initialized", lambda: said.count("start") > said.count("end"))
+    monkeypatch.setattr(module, "connect", lambda **_: said.append("start"))
+    monkeypatch.setattr(module.ray, "shutdown", lambda: said.append("end"))
+    for _ in range(2):
+        with session():
+            said.append("work")
+    with one_cluster():
+        for _ in range(2):
+            with one_cluster(), session():
+                said.append("work")
+        said.append("more")
+    with one_cluster():
+        said.append("nothing")
+    assert said == ["start", "work", "end"] * 2 + ["start", "work", "work", "more", "end", "nothing"]
 
 
 @pytest.mark.parametrize("slow_starts", [0, 2])
