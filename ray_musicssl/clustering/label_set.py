@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from ray_musicssl.audio.shard import Shards, part_name
 from ray_musicssl.clustering.codebook import FACTS_NAME, load_codebook, read_feature
 from ray_musicssl.config.feature import FeatureConfig
 from ray_musicssl.errors import ConfigError, DataError
-from ray_musicssl.run_dir import done_facts
+from ray_musicssl.run_dir import HASH_LENGTH, done_facts, read_json, sha256_file
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +67,45 @@ def open_labels(shards: Shards, path: Path | None = None) -> LabelSet:
             f"the labels at {directory} lack {part_name(missing[0])} ({len(missing)} parts in all are missing); "
             f"delete the directory and run `musicssl label` again"
         )
+    for part in shards.parts():
+        _check_part(directory / part_name(part), facts["codebook_hash"])
     opened = _from_facts(directory, facts)
     _check_codebook(opened)
     return opened
+
+
+def _check_part(path: Path, codebook_hash: str) -> None:
+    """Check that a part is the one that the JSON beside it describes, of this codebook; one without JSON is taken as it is."""
+    facts_path = path.with_suffix(".json")
+    if not facts_path.exists():
+        return
+    told, found = read_json(facts_path), sha256_file(path)
+    if (told["codebook_hash"], told["sha256"]) != (codebook_hash, found):
+        raise DataError(
+            f"{path} (SHA-256 {found[:HASH_LENGTH]}) is not the part that `musicssl label` wrote: {facts_path.name} tells of "
+            f"SHA-256 {told['sha256'][:HASH_LENGTH]} and codebook {told['codebook_hash']}, the labels are of codebook "
+            f"{codebook_hash}; delete both files and run `musicssl label` again"
+        )
+
+
+def check_rows(audio_path: Path, labels_path: Path) -> None:
+    """Check that a part's labels have the clips of its audio, in the same order and the same row groups.
+
+    Raises:
+        DataError: if not; the message names the first row group that differs.
+    """
+    with pq.ParquetFile(audio_path) as audio, pq.ParquetFile(labels_path) as labels:
+        if audio.num_row_groups != labels.num_row_groups:
+            raise DataError(
+                f"{audio_path} has {audio.num_row_groups} row groups but its labels {labels.num_row_groups}; label it again"
+            )
+        for row_group in range(audio.num_row_groups):
+            expected = audio.read_row_group(row_group, columns=["clip_id"])["clip_id"]
+            found = labels.read_row_group(row_group, columns=["clip_id"])["clip_id"]
+            if not expected.equals(found):
+                raise DataError(
+                    f"row group {row_group} of {audio_path} and that of its labels hold different clips; label it again"
+                )
 
 
 def sets_of(shards: Shards) -> list[Path]:
@@ -96,7 +134,7 @@ def _only_set(shards: Shards) -> Path:
 
 def _described(directory: Path) -> str:
     facts = done_facts(directory, "label") or {}
-    return f"{facts['feature']['name']}, k={facts['num_clusters']}"
+    return f"{read_feature(facts['feature']).slug}, k={facts['num_clusters']}"
 
 
 def _check_codebook(labels: LabelSet) -> None:

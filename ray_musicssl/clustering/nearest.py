@@ -4,8 +4,8 @@ Conventions:
     The label is the index of the lowest score |c|^2 - 2 x.c as one float32 product gives it; of equal scores the lowest
     index. Screening (`screen.py`) answers only where it can prove that label, so it changes the time and nothing else.
     Both sides are shifted by the centroids' mean before the products: distances stay, rounding errors shrink.
-    A row's bits depend neither on the rows beside it nor on how many there are: products always have whole strips of rows.
-    They do depend on the kind of processor, as those of every BLAS do.
+    A row's bits depend neither on the rows beside it nor on how many there are: every product has the same shape, as a BLAS
+    chooses its kernels by shape. They do depend on the kind of processor.
     Callers hold `one_blas_thread()`, so that a product's bits do not depend on the machine's thread count.
 """
 
@@ -18,8 +18,7 @@ from jaxtyping import Float32, Int64
 
 from ray_musicssl.clustering.screen import Screen, is_worth_it
 
-CHUNK_ROWS = 512  # rows of one product; larger ones leave the cache
-STRIP_ROWS = 64  # a product's rows are a multiple: no kernel for a remainder, with other bits, is ever called
+CHUNK_ROWS = 256  # rows of every product, padded if there are fewer; larger ones leave the cache
 STRIP_COLUMNS = 16
 GIVE_UP_SHARE = 0.5  # of rows that screening leaves open: beyond it, screening costs more than it saves
 
@@ -35,16 +34,16 @@ class NearestCentroids:
             is_screened: whether an 8-bit product comes first; None where this processor and these shapes gain by it.
         """
         num_clusters, dim = centroids.shape
+        self._num_clusters = num_clusters
         self._shift = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
         shifted = centroids - self._shift
         # |x - c|^2 = |x|^2 + (|c|^2 - 2 x.c): with a column of ones beside x, one product gives all that depends on c.
-        # Columns are added until their number is a multiple that no kernel has to treat apart; their score is infinite.
+        # Columns are added until their number is a multiple that no kernel has to treat apart; nobody looks at them.
         width = -(-num_clusters // STRIP_COLUMNS) * STRIP_COLUMNS
         self._weights = torch.zeros(dim + 1, width)
         weights = self._weights.numpy()
         weights[:dim, :num_clusters] = -2 * shifted.T
         weights[dim, :num_clusters] = np.einsum("kd,kd->k", shifted, shifted, dtype=np.float64)
-        weights[dim, num_clusters:] = np.inf
         self._rows_with_one = torch.ones(CHUNK_ROWS, dim + 1)
         self._scores = torch.empty(CHUNK_ROWS, width)
         wanted = is_worth_it(num_clusters=num_clusters, dim=dim) if is_screened is None else is_screened
@@ -75,14 +74,13 @@ class NearestCentroids:
 
     def _scored(self, chunk: Float32[np.ndarray, "frames dim"]) -> Int64[np.ndarray, " frames"]:
         """Labels of at most CHUNK_ROWS rows by float32 scores."""
-        height = -(-len(chunk) // STRIP_ROWS) * STRIP_ROWS
-        x, scores = self._rows_with_one[:height], self._scores[:height]
+        x, scores = self._rows_with_one, self._scores  # rows left over from the last chunk do no harm
         np.subtract(chunk, self._shift, out=x.numpy()[: len(chunk), :-1])
         if _is_home_of_mkl():
             torch.mm(x, self._weights, out=scores)
         else:
             np.matmul(x.numpy(), self._weights.numpy(), out=scores.numpy())
-        return scores.numpy()[: len(chunk)].argmin(axis=1)
+        return scores.numpy()[: len(chunk), : self._num_clusters].argmin(axis=1)
 
 
 @cache

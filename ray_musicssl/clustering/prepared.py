@@ -2,9 +2,10 @@
 
 Conventions:
     Only arrays that cannot be written to are kept, by identity: those that Ray hands to tasks, and those of a codebook.
+    What was made of an array goes when the array does.
 """
 
-from collections import OrderedDict
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,8 +14,7 @@ from jaxtyping import Float32
 
 PreparedT = TypeVar("PreparedT")
 
-MOST_KEPT = 4  # sets in turn: the codebooks that label one clip
-_kept: OrderedDict[tuple[int, str], tuple[np.ndarray, object]] = OrderedDict()
+_kept: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], object]] = {}
 
 
 def prepared(
@@ -27,15 +27,13 @@ def prepared(
     Args:
         centroids: one row each.
         place: the device it is made for; one `make` for each.
-        make: what to call.
+        make: what to call; what it gives must not refer to the array, which would then live for ever.
     """
     if centroids.flags.writeable:
         return make(centroids)
-    key = (id(centroids), place)  # the array is kept too, so no other one can take over its identity
+    key = (id(centroids), place)
     if key not in _kept:
-        while len(_kept) >= MOST_KEPT:
-            _kept.popitem(last=False)
-        _kept[key] = (centroids, make(centroids))
-    _kept.move_to_end(key)
-    made: PreparedT = _kept[key][1]  # pyright: ignore[reportAssignmentType]  (of the same `make`)
-    return made
+        made = make(centroids)
+        _kept[key] = (weakref.ref(centroids, lambda _: _kept.pop(key, None)), made)
+    found: PreparedT = _kept[key][1]  # pyright: ignore[reportAssignmentType]  (of the same `make`)
+    return found

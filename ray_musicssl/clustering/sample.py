@@ -18,7 +18,7 @@ from ray_musicssl.audio.frames import FrameGrid
 
 LEAST_BLOCKS = 8  # enough to keep a workstation's cores even, few enough that a small fit is not all overhead
 BLOCK_BYTES = 32 << 20  # of frames; more frames make more blocks, not larger ones
-FRAMES_PER_CLUSTER = 4  # in a block beyond the first few: its sums are then smaller than its frames
+FRAMES_PER_CLUSTER = 16  # in a block beyond the first few: its sums are then smaller than its frames
 IDS_AT_ONCE = 1 << 16  # clip ids that are Python strings at the same time
 
 MANIFEST_COLUMNS = ("clip_id", "num_samples", "part", "row_group", "row")

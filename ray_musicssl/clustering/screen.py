@@ -27,7 +27,9 @@ CLUSTERS_PER_CANDIDATE = (
 STRIP_ROWS = 64  # quantised at once: they stay in cache
 PAIRS = 256  # rows and candidates multiplied at once: they stay in cache
 FLOAT32_STEP = 2.0**-24  # half a unit in the last place, relative
-TINY = float(np.finfo(np.float32).tiny)  # the smallest step, for rows of zeros
+TINY = (
+    2 * LEVELS * float(np.finfo(np.float32).tiny)
+)  # stands for the largest value of a row of zeros: its step has an inverse
 
 
 def is_worth_it(*, num_clusters: int, dim: int) -> bool:

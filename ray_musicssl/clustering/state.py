@@ -52,7 +52,7 @@ def load_state(path: Path, fingerprint: str) -> FitState | None:
         state = None
         if found == fingerprint:
             state = _state(_Form(phase=header["phase"], arrays=arrays, facts=json.loads(header["facts"])))
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error!r}); delete it and the fit begins again") from error
     if found != fingerprint:
         raise ResumeRefusedError(

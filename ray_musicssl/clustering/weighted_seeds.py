@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from ray_musicssl.clustering.sums import assign, one_blas_thread
+from ray_musicssl.clustering.sums import assign, one_blas_thread, slab_rows
 from ray_musicssl.randomness import generator
 
 MOST_PROPOSALS = 1024  # a batch
@@ -80,8 +80,8 @@ def _batch(
     num_proposals = min(MOST_PROPOSALS, max(1, num_chosen // SEEDS_PER_PROPOSAL))
     proposed = np.searchsorted(ends, draws.random(num_proposals) * ends[-1], side="right")
     luck = draws.random(num_proposals)
-    rows = candidates[np.minimum(proposed, len(mass) - 1)].astype(np.float64)
-    return np.minimum(proposed, len(mass) - 1)[_accepted(rows, distances[proposed], luck)]
+    rows = candidates[proposed].astype(np.float64)
+    return proposed[_accepted(rows, distances[proposed], luck)]
 
 
 def _accepted(
@@ -110,6 +110,12 @@ def _brought_up_to_date(
     is_left: Bool[np.ndarray, " candidates"],
 ) -> Float64[np.ndarray, " candidates"]:
     seeds = candidates[taken]
-    difference = candidates - seeds[assign(candidates, seeds)]
-    found = np.einsum("nd,nd->n", difference, difference).astype(np.float64)
+    found = np.empty(len(candidates), np.float64)
+    step = slab_rows(
+        candidates.shape[1]
+    )  # candidates of large codebooks fill gigabytes: never a second copy of them all
+    for start in range(0, len(candidates), step):
+        slab = candidates[start : start + step]
+        difference = slab - seeds[assign(slab, seeds)]
+        found[start : start + step] = np.einsum("nd,nd->n", difference, difference)
     return np.where(is_left, np.minimum(distances, found), 0.0)

@@ -118,6 +118,7 @@ class ResidualConfig(FeatureSection):
 
 
 Part = Annotated[MfccConfig | SemitoneConfig | ChromaConfig | CqtConfig | LogmelConfig, Field(discriminator="name")]
+SPREADS_VERSION = 1  # raise it when a feature's `spread` changes: codebooks of combinations are then others
 PART_NAMES = tuple(section.model_fields["name"].default for section in get_args(get_args(Part)[0]))
 
 
@@ -161,6 +162,11 @@ class CombinedConfig(FeatureSection):
         return self
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """Parts and weights, and which constants the parts are divided by."""
+        return {**self.model_dump(mode="json"), "spreads": SPREADS_VERSION}
+
+    @property
     def slug(self) -> str:
         """The parts' words, as in the short form."""
         return "+".join(part.slug for part in self.parts)
@@ -191,8 +197,13 @@ def _in_full(section: Any) -> Any:
     """The section that `{name: mfcc+semitone}` is short for; any other as it is."""
     if not isinstance(section, Mapping) or "+" not in str(section.get("name")):
         return section
+    if "parts" in section:
+        raise ValueError(
+            f"name={section['name']} says what the parts are, and parts={section['parts']} too; give feature.name=combined "
+            f"with parts, or leave parts out"
+        )
     parts = [{"name": name.strip()} for name in section["name"].split("+")]
-    return {"parts": parts, **section, "name": "combined"}
+    return {**section, "parts": parts, "name": "combined"}
 
 
 FeatureConfig = Annotated[

@@ -4,6 +4,7 @@ Conventions:
     Two sections describe the same feature if their `identity` is equal; nothing compares the sections themselves.
 """
 
+from shlex import quote
 from typing import Any
 
 from ray_musicssl.config.section import Section
@@ -25,4 +26,5 @@ class FeatureSection(Section):
     @property
     def words(self) -> str:
         """The settings as a command line writes them: `feature.name=mfcc feature.num_coefficients=13`."""
-        return " ".join(f"feature.{key}={value}" for key, value in self.model_dump(mode="json").items() if value != "")
+        settings = self.model_dump(mode="json").items()
+        return " ".join(quote(f"feature.{key}={value}") for key, value in settings if value != "")

@@ -100,6 +100,20 @@ class PretrainConfig(KmeansConfig):
         return tuple(KmeansConfig(feature=feature, clustering=self.clustering) for feature in self.target_features)
 
     @model_validator(mode="after")
+    def _targets_differ(self) -> "PretrainConfig":
+        identities = [feature.identity for feature in self.target_features]
+        for index, feature in enumerate(self.target_features):
+            is_open = (
+                isinstance(feature, ResidualConfig) and feature.is_open
+            )  # each of these is of the target before it
+            if feature.identity in identities[:index] and not is_open:
+                raise ValueError(
+                    f"the target feature {feature.slug} is given twice with the same settings, which would only double its "
+                    f"loss; leave one out of joint_features"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _parts_fit_together(self) -> "PretrainConfig":
         for stage in self.audio.stages():
             where = f"a crop of audio.crop_s={stage.crop_s} s ({stage.crop_frames} frames)"

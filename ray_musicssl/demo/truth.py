@@ -20,6 +20,7 @@ from ray_musicssl.demo.more_styles import STYLES
 from ray_musicssl.demo.score import Note, Score
 from ray_musicssl.demo.theory import ALL_KEYS, TONICS, Chord
 from ray_musicssl.demo.timbre import timbre_of
+from ray_musicssl.errors import ConfigError
 from ray_musicssl.run_dir import done_facts
 
 Times = Float64[np.ndarray, " frames"]
@@ -77,7 +78,10 @@ def open_pool(corpus_dir: Path) -> PoolSongs | None:
     facts = done_facts(corpus_dir, "demo-data")
     if facts is None or "pool" not in facts.get("sets", ()):
         return None
-    corpus: DemoPlan = plan(facts["preset"], facts["seed"], facts["sets"])
+    try:
+        corpus: DemoPlan = plan(facts["preset"], facts["seed"], facts["sets"])
+    except (ConfigError, KeyError):
+        return None
     if corpus.fingerprint != facts["fingerprint"]:
         return None
     jobs = {Path(job.path).name: job for job in corpus.jobs_of("pool")}

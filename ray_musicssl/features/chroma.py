@@ -18,8 +18,12 @@ from ray_musicssl.features.spectrum import CentredBands, fft_size
 
 NUM_CLASSES = 12
 ORDERS = {"euclidean": 2.0, "max": float("inf"), "sum": 1.0}  # of the norms that a section names
-# By compression; measured 0.184, 0.535, 0.748 on the demo's music and 0.178, 0.507, 0.725 on recordings.
-SPREADS = {"log": 0.18, "amplitude": 0.52, "power": 0.74}
+# By compression, then norm; measured on the demo's music and on recordings, which differ by at most 6 %.
+SPREADS = {
+    "log": {"euclidean": 0.18, "max": 0.54, "sum": 0.055},
+    "amplitude": {"euclidean": 0.52, "max": 0.93, "sum": 0.205},
+    "power": {"euclidean": 0.74, "max": 1.0, "sum": 0.385},
+}
 
 
 class Chroma(Computed):
@@ -32,7 +36,7 @@ class Chroma(Computed):
     def __init__(self, config: ChromaConfig) -> None:
         super().__init__()
         self._classes = _FoldedNotes(config) if config.spectrum == "cqt" else _folded_bins(config)
-        self.spread = SPREADS[config.compression]
+        self.spread = SPREADS[config.compression][config.norm]
         self._compression = config.compression
         self._order = ORDERS[config.norm]
 

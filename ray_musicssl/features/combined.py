@@ -4,7 +4,7 @@ Conventions:
     Frames lie where the slowest part has them. Frame t of a 50 Hz part and frame 2 t of a 100 Hz part see the same samples
     (`audio/frames.py`), so a faster part gives every second frame.
     A part counts by weight / spread. `spread` is a constant of its feature: the root-mean-square distance of its frames from
-    their mean at the default settings, on music. So a part of weight 1 adds about 1 to a frame's squared distance from the
+    their mean on music. So a part of weight 1 adds about 1 to a frame's squared distance from the
     mean, whatever its units and dimensions.
 
 Source: spreads measured over six minutes of the demo's music and four of recorded electronic music; the middle of both.

@@ -18,6 +18,34 @@ from ray_musicssl.features.kaldi import KaldiBands
 
 NUM_MEL_BANDS = 23
 LIFTER = 22.0
+# Variance of each coefficient with its differences, the mean of the demo's music and of recordings, and the spread of 13 of
+# them (48.5 and 47.4). What another number of coefficients strays follows from both.
+VARIANCES = (
+    64,
+    151,
+    183,
+    126,
+    138,
+    139,
+    172,
+    185,
+    227,
+    233,
+    212,
+    219,
+    233,
+    162,
+    135,
+    97,
+    68,
+    47,
+    27,
+    16,
+    6.7,
+    2.4,
+    0.3,
+)
+SPREAD_OF_13 = 48.0
 
 
 class Mfcc(Computed):
@@ -25,7 +53,6 @@ class Mfcc(Computed):
 
     name: str = "mfcc"
     grid: FrameGrid = MFCC_GRID
-    spread: float = 48.0  # measured: 48.5 on the demo's music, 47.4 on recordings
     _cosines: Tensor
 
     def __init__(self, num_coefficients: int = 13) -> None:
@@ -35,6 +62,7 @@ class Mfcc(Computed):
                 f"num_coefficients={num_coefficients} must be between 1 and {NUM_MEL_BANDS}, the number of mel bands"
             )
         self.dim = 3 * num_coefficients
+        self.spread = SPREAD_OF_13 * (sum(VARIANCES[:num_coefficients]) / sum(VARIANCES[:13])) ** 0.5
         self._bands = KaldiBands(NUM_MEL_BANDS)
         cosines = _dct(NUM_MEL_BANDS, num_coefficients) * _lifter(num_coefficients)
         self.register_buffer("_cosines", cosines.float(), persistent=False)

@@ -45,6 +45,11 @@ class Recipe:
                 open_group = (part, row_group)
                 waveforms = pcm_views(read_row_group(self.shards.part_path(part), row_group, columns=["pcm"])["pcm"])
             found = clip_frames(feature, waveforms[row])
+            if not np.isfinite(found).all():
+                raise DataError(
+                    f"clip {row} of row group {row_group} in {self.shards.part_path(part)} gives {feature.name} frames that "
+                    f"are NaN or infinite; is the feature's encoder sound?"
+                )
             done += len(found)
             yield found
         if done != clips.num_frames:

@@ -35,6 +35,7 @@ class Blocks:
         self.sizes = tuple(block.num_frames for block in blocks)
         self.dim = blocks[0].files.dim
         self.device = room.device
+        self._makes_frames = blocks[0].clips is not None  # in every pass, where all other passes make them
         self._room = room
         groups = aligned_groups(len(blocks), room.num_slots)
         self._groups = [ray.put([blocks[number] for number in group]) for group in groups]
@@ -95,7 +96,7 @@ class Blocks:
                 _rows_of,
                 self._groups[group],
                 {number: rows for number, rows in wanted.items() if self._group_of[number] == group},
-                holds_gpu=False,
+                holds_gpu=self._makes_frames,
             )
             for group in sorted({int(self._group_of[number]) for number in wanted})
         ]

@@ -21,9 +21,8 @@ from ray_musicssl import randomness
 from ray_musicssl.audio.frames import ENCODER_GRID, SAMPLE_RATE
 from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.contingency import Contingency, count_pairs
-from ray_musicssl.clustering.label_set import LabelSet, open_labels
+from ray_musicssl.clustering.label_set import LabelSet, check_rows, open_labels
 from ray_musicssl.clustering.quality import judge, log_warnings
-from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.demo.corpus import FileJob
 from ray_musicssl.demo.truth import ABOUT, KINDS, PoolSongs, open_pool, truth_at
 from ray_musicssl.errors import DataError
@@ -165,12 +164,13 @@ def _count(labels: LabelSet, shards: Shards, songs: Mapping[str, _SongPair]) -> 
         wanted = {row["track_id"] for row in tracks if row["part"] == part}
         songs_of_part = {track: songs[track] for track in sorted(wanted)}
         jobs.append(_PartJob(labels=labels, shards=shards, part=part, songs=songs_of_part))
-    counted: dict[int, _Counted] = {}
+    total: _Counted | None = None
     with session(), progress("judge", len(jobs), "parts") as meter:
-        for index, tables in run_tasks(_count_part, _with_absolute_paths(jobs)):
-            counted[index] = tables
+        for _, tables in run_tasks(_count_part, _with_absolute_paths(jobs)):
+            total = tables if total is None else total + tables  # whole numbers: in whatever order
             meter.advance()
-    return add_along_tree([counted[index] for index in range(len(jobs))], _Counted.__add__)
+    assert total is not None, "shards have at least one part"
+    return total
 
 
 def _with_absolute_paths(jobs: Sequence[_PartJob]) -> list[_PartJob]:
@@ -190,6 +190,7 @@ def _count_part(job: _PartJob) -> _Counted:
     """The tables of one part's frames, clip by clip."""
     own = _zeros(job.labels.num_clusters)
     other = _zeros(job.labels.num_clusters)
+    check_rows(job.shards.part_path(job.part), job.labels.part_path(job.part))
     with (
         pq.ParquetFile(job.shards.part_path(job.part)) as audio,
         pq.ParquetFile(job.labels.part_path(job.part)) as file,

@@ -169,9 +169,9 @@ def _extract(blocks: Sequence[Block], place: _Workplace, fingerprint: str, cpus_
         )
     files = blocks[0].files
     missing = [block for block in blocks if not files.has(block.number, block.num_frames)]
+    remove_temporaries(place.frames_dir)  # what a killed fit left half written needs no room
     need_free_space(place.frames_dir, sum(files.size_bytes(block.num_frames) for block in missing))
     write_json(path, {"fingerprint": fingerprint, "num_blocks": len(blocks)})
-    remove_temporaries(place.frames_dir)
     num_gpus = gpus_per_task(blocks[0].recipe.feature)
     with progress("kmeans features", sum(block.num_frames for block in blocks), "frames") as meter:
         meter.start_from(meter.total - sum(block.num_frames for block in missing))
@@ -205,7 +205,8 @@ def _seeds(
     settings = config.clustering
     if settings.resolved_seeding == "kmeans++":
         return sampled_seeds(blocks, settings)
-    need_free_space(place.seeding_dir, 2 * blocks.num_frames * NEAREST_TYPE.itemsize)  # of two rounds
+    held = sum(path.stat().st_size for path in place.seeding_dir.rglob("*") if path.is_file())
+    need_free_space(place.seeding_dir, 2 * blocks.num_frames * NEAREST_TYPE.itemsize - held)  # of two rounds
     keep = partial(save_state, place.state_path, fingerprint=fingerprint)
     return oversampled_seeds(blocks, settings, place.seeding_dir, saved, keep)
 
@@ -265,13 +266,16 @@ def _iterate(
             save_state(place.state_path, new, fingerprint=fingerprint)
             meter.set_done(new.num_updates, f"inertia a frame {new.history[-1] / blocks.num_frames:.4g}")
 
-        return iterate(
+        result = iterate(
             blocks,
             state,
             num_iterations=settings.num_iterations,
             tolerance=settings.tolerance,
             on_update=keep,
         )
+    if result.counts.all():
+        return result
+    return settled(blocks, result.centroids, result.history[:-1])  # the last update emptied a cluster
 
 
 def _codebook(

@@ -87,9 +87,10 @@ def _is_finished(output: LabelOutput) -> bool:
 
 
 def _with_encoder(chains: Sequence[CodebookChain], encoder: Path, codebooks: Sequence[Codebook]) -> list[CodebookChain]:
-    leaves = [chain.leaf for chain in chains]
-    finished = [codebook.feature for codebook in codebooks if not isinstance(codebook.feature, ResidualConfig)]
-    if not any(isinstance(feature, HiddenConfig) for feature in (*leaves, *finished)):
+    waiting = {chain.first.hash: chain.leaf for chain in chains}
+    # What a finished residual is of need not be here any more: it may be the one with the encoder.
+    leaves = [waiting.get(codebook.hash, codebook.feature) for codebook in codebooks]
+    if not any(isinstance(feature, HiddenConfig | ResidualConfig) for feature in leaves):
         given = ", ".join(f"codebook {codebook.hash} of the feature {codebook.feature.name}" for codebook in codebooks)
         raise ConfigError(f"--encoder {encoder} has no use: {given}, which needs no encoder; leave it out")
     return [chain.with_encoder(encoder) if isinstance(chain.leaf, HiddenConfig) else chain for chain in chains]

@@ -20,6 +20,7 @@ from ray_musicssl.audio.shard import LABEL_SCHEMA, Shards, part_name, pcm_views
 from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.chain import CodebookChain, load_chain
 from ray_musicssl.clustering.codebook import Codebook, feature_values
+from ray_musicssl.clustering.label_set import check_rows
 from ray_musicssl.clustering.usage import LONGEST_RUN, run_lengths
 from ray_musicssl.errors import DataError
 from ray_musicssl.features.labeller import Labeller
@@ -96,26 +97,6 @@ def label_part(job: PartJob) -> int:
     for output, chain, tally in zip(job.outputs, chains, tallies, strict=True):
         _write_facts(output, job.part, chain.first, tally, num_clips=num_clips, audio_sha256=audio_sha256)
     return num_clips
-
-
-def check_rows(audio_path: Path, labels_path: Path) -> None:
-    """Check that a part's labels have the clips of its audio, in the same order and the same row groups.
-
-    Raises:
-        DataError: if not; the message names the first row group that differs.
-    """
-    with pq.ParquetFile(audio_path) as audio, pq.ParquetFile(labels_path) as labels:
-        if audio.num_row_groups != labels.num_row_groups:
-            raise DataError(
-                f"{audio_path} has {audio.num_row_groups} row groups but its labels {labels.num_row_groups}; label it again"
-            )
-        for row_group in range(audio.num_row_groups):
-            expected = audio.read_row_group(row_group, columns=["clip_id"])["clip_id"]
-            found = labels.read_row_group(row_group, columns=["clip_id"])["clip_id"]
-            if not expected.equals(found):
-                raise DataError(
-                    f"row group {row_group} of {audio_path} and that of its labels hold different clips; label it again"
-                )
 
 
 def _chain_for(output: LabelOutput) -> CodebookChain:

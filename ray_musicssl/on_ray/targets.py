@@ -53,7 +53,8 @@ def features_here(configs: Sequence[FeatureConfig]) -> list[TargetFeature]:
 
 
 def _make(config: FeatureConfig) -> TargetFeature:
-    if not (ray.is_initialized() and ray.get_gpu_ids()):
+    # A task may have a GPU for something else: features without an encoder are made on the CPU in every task alike.
+    if not (isinstance(leaf_of(config), HiddenConfig) and ray.is_initialized() and ray.get_gpu_ids()):
         return load_feature(config)
     # Convolutions in TF32 keep 10 bits of a product: enough to train with, too few for labels that should stay the same.
     torch.backends.cudnn.allow_tf32 = False

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ray_musicssl.clustering.codebook import read_feature
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting.json_object import read_object
 
@@ -46,7 +47,7 @@ def read_codebook(path: Path) -> CodebookFacts:
         return CodebookFacts(
             path=path.parent,
             hash=str(raw.get("hash", "")),
-            feature=str(raw["feature"]["name"]),
+            feature=read_feature(raw["feature"]).slug,
             num_clusters=int(raw["num_clusters"]),
             num_frames=int(raw.get("num_frames", sum(usage))),
             inertia=tuple(float(value) for value in raw.get("inertia", ())),

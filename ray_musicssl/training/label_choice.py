@@ -24,7 +24,7 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
         paths: label directories to choose from; none: all under the shards that were made from them.
 
     Raises:
-        ConfigError: if a feature has no label set, or several that fit equally.
+        ConfigError: if a feature has no label set or several that fit equally, or a set of `paths` is of no use.
         DataError: if a set of `paths` is unfinished or belongs to other shards, any set is damaged or lies beside another
             codebook than its own, or a set has another frame rate than the run's feature.
     """
@@ -37,6 +37,12 @@ def choose_labels(config: PretrainConfig, shards: Shards, paths: Sequence[Path] 
     chosen = [_choose(kmeans, found, shards) for kmeans in wanted]
     for kmeans, label_set in zip(wanted, chosen, strict=True):
         _check_rate(kmeans.feature, label_set)
+    unused = [label_set for label_set in found if paths and label_set not in chosen]
+    if unused:
+        names = ", ".join(f"{label_set.path} ({label_set.words})" for label_set in unused)
+        raise ConfigError(
+            f"no head of the run learns the labels {names}; leave them out of --labels, or add their feature to joint_features"
+        )
     return chosen
 
 

@@ -32,6 +32,7 @@ def _identity(config: PretrainConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json", exclude={"scaling", "preset", "scale", "init_from"}) | {
         "feature": config.feature.identity,
         "joint_features": [feature.identity for feature in config.joint_features],
+        "clustering": config.clustering.identity,
     }
     for name in _BOOKKEEPING:
         values["training"].pop(name)

@@ -9,7 +9,7 @@ from ray_musicssl.clustering.label_set import open_labels
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.feature import MfccConfig
 from ray_musicssl.errors import ConfigError, DataError
-from ray_musicssl.run_dir import mark_done, read_json, write_json
+from ray_musicssl.run_dir import mark_done, read_json, sha256_file, write_json
 
 
 @pytest.fixture
@@ -121,4 +121,17 @@ def test_a_set_that_says_other_than_its_codebook_is_refused(shards, with_codeboo
     marker = with_codebook[0] / "done-label.json"
     write_json(marker, {**read_json(marker), **change})
     with pytest.raises(DataError, match=words):
+        open_labels(shards)
+
+
+def test_a_part_that_was_exchanged_is_refused_with_both_hashes(shards):
+    directory = finish(shards, "abc")
+    part = directory / part_name(0)
+    write_json(part.with_suffix(".json"), {"codebook_hash": "abc", "sha256": sha256_file(part)})
+    assert open_labels(shards).codebook_hash == "abc"
+    part.write_bytes(b"labels of another codebook")
+    with pytest.raises(DataError, match=r"part-00000\.parquet \(SHA-256 .*\) is not the part .* tells of SHA-256"):
+        open_labels(shards)
+    write_json(part.with_suffix(".json"), {"codebook_hash": "def", "sha256": sha256_file(part)})  # moved with its JSON
+    with pytest.raises(DataError, match="codebook def, the labels are of codebook abc; delete both files"):
         open_labels(shards)

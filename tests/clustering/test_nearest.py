@@ -96,3 +96,30 @@ def test_both_libraries_find_the_nearest(monkeypatch, is_intel):
     labels = NearestCentroids(centroids).labels(frames)
     chosen = exact[np.arange(len(frames)), labels]
     np.testing.assert_allclose(chosen, exact.min(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("is_screened", [False, True])
+def test_near_ties_of_wide_frames_have_the_same_label_in_every_company(is_screened):
+    """A BLAS chooses its kernels by shape: products of 64, 128 and 512 rows once gave midpoints of centroids other labels."""
+    rng = np.random.default_rng(0)
+    centroids = rng.normal(size=(800, 768)).astype(np.float32)
+    first, second = centroids[rng.integers(800, size=(2, 600))]
+    frames = (first + second) / 2
+    whole = NearestCentroids(centroids, is_screened=is_screened).labels(frames)
+    hard = NearestCentroids(centroids, is_screened=is_screened)
+    hard._screen = None  # as after frames that screening could not decide
+    np.testing.assert_array_equal(hard.labels(frames), whole)
+    for rows in (slice(0, 64), slice(100, 228), slice(300, 301), slice(None, None, 7)):
+        alone = NearestCentroids(centroids, is_screened=is_screened).labels(frames[rows])
+        np.testing.assert_array_equal(alone, whole[rows])
+
+
+def test_a_frame_that_is_infinite_still_gets_the_number_of_a_centroid():
+    centroids = wide_frames(500, dim=39, seed=1)  # 12 columns are added
+    frames = wide_frames(300, dim=39)
+    frames[7, 3] = np.inf
+    with np.errstate(invalid="ignore"):
+        labels = NearestCentroids(centroids).labels(frames)
+    assert labels.max() < 500
+    finite = np.delete(np.arange(300), 7)
+    np.testing.assert_array_equal(labels[finite], NearestCentroids(centroids).labels(frames[finite]))

@@ -145,3 +145,25 @@ def test_a_combined_feature_is_its_parts_and_weights():
 def test_a_feature_that_cannot_be_is_refused_with_what_can(line, message):
     with pytest.raises(ConfigError, match=message):
         typed(*line.split(" "))
+
+
+def test_a_short_form_beside_parts_is_refused_with_both():
+    with pytest.raises(ConfigError, match=r"name=mfcc\+chroma says what the parts are, and parts="):
+        typed("feature.name=mfcc+chroma", "feature.parts=[{name: mfcc}, {name: semitone}]")
+
+
+def test_the_same_target_twice_is_refused():
+    with pytest.raises(ConfigError, match="mfcc is given twice with the same settings"):
+        load_config(PretrainConfig, overrides=["feature.name=mfcc", "joint_features=[{name: mfcc}]"])
+    twice = load_config(PretrainConfig, overrides=["joint_features=[{name: residual}, {name: residual}]"])
+    assert len(twice.joint_features) == 2  # each is of the target before it
+
+
+def test_a_combination_says_which_constants_it_is_divided_by():
+    assert BOTH.identity["spreads"] == 1
+    assert "spreads" not in feature_values(BOTH)
+
+
+def test_words_can_be_pasted_into_a_shell():
+    words = ResidualConfig(codebook="/a b/c").words
+    assert shlex.split(words) == ["feature.name=residual", "feature.codebook=/a b/c"]

@@ -122,5 +122,8 @@ def test_a_pool_knows_its_songs_by_name_and_size(tmp_path):
     assert pool.job_of("song-00002.mp3", 13) is None  # another file of that name
     assert pool.job_of("song-00003.flac", 12) is None  # gone meanwhile
     assert pool.job_of("other.mp3", 12) is None
+    for other in ({"preset": "huge"}, {"sets": ["pool", "of a later version"]}):
+        mark_done(tmp_path, "demo-data", fingerprint=corpus.fingerprint, facts=facts | other)
+        assert open_pool(tmp_path) is None
     mark_done(tmp_path, "demo-data", fingerprint="of another generator", facts=facts)
     assert open_pool(tmp_path) is None

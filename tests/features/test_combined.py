@@ -69,10 +69,21 @@ def pieces():
         yield (wave / np.abs(wave).max() * 30_000).astype(np.int16)
 
 
-def test_on_music_no_part_outweighs_another():
+OTHER_SETTINGS = (
+    MfccConfig(num_coefficients=1),
+    MfccConfig(num_coefficients=20),
+    ChromaConfig(norm="max"),
+    ChromaConfig(norm="sum"),
+    ChromaConfig(compression="power", norm="max"),
+    ChromaConfig(compression="amplitude", norm="sum"),
+)
+
+
+@pytest.mark.parametrize("parts", [PARTS, OTHER_SETTINGS])
+def test_on_music_no_part_outweighs_another(parts):
     """A part's squared distance from its mean is about 1 on music: spreads are neither stale nor of other units."""
-    feature = combined(*PARTS)
+    feature = combined(*parts)
     frames = np.concatenate([clip_frames(feature, pcm) for pcm in pieces()])
-    shares = np.split(frames.var(axis=0), np.cumsum([make_feature(part).dim for part in PARTS[:-1]]))
-    for part, share in zip(PARTS, shares, strict=True):
+    shares = np.split(frames.var(axis=0), np.cumsum([make_feature(part).dim for part in parts[:-1]]))
+    for part, share in zip(parts, shares, strict=True):
         assert 0.4 < share.sum() < 2.5, (part.name, share.sum())

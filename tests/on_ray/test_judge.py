@@ -70,7 +70,8 @@ def write_labels(shards, name, labels):
     directory = shards.labels_dir / name
     directory.mkdir(parents=True)
     for part, (first, stop) in enumerate(((0, 3), (3, 5))):
-        rows = [{"clip_id": str(k), "labels": values} for k, values in enumerate(labels[first:stop])]
+        clips = [f"{song}-{offset_s}" for song, offset_s in CLIPS[first:stop]]
+        rows = [{"clip_id": k, "labels": values} for k, values in zip(clips, labels[first:stop], strict=True)]
         table = pa.Table.from_pylist(rows, LABEL_SCHEMA)
         pq.write_table(table, directory / part_name(part), row_group_size=2)
     facts = {

@@ -4,10 +4,11 @@ import pytest
 
 from ray_musicssl.audio.shard import part_name
 from ray_musicssl.audio.writer import sidecar_path
+from ray_musicssl.clustering.label_set import check_rows
 from ray_musicssl.config.feature import MfccConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.label import label
-from ray_musicssl.on_ray.label_part import LabelOutput, PartJob, check_rows, label_part
+from ray_musicssl.on_ray.label_part import LabelOutput, PartJob, label_part
 
 
 @pytest.fixture

@@ -46,3 +46,11 @@ def test_features_asked_for_together_are_kept_together_and_others_go(devices):
         assert targets.features_here([HIDDEN, SemitoneConfig(), HIDDEN]) == [HIDDEN, SemitoneConfig(), HIDDEN]
     assert len(devices) == 3
     assert len(targets._made) == 2
+
+
+def test_a_feature_without_an_encoder_is_made_on_the_cpu_whatever_its_task_was_given(devices, monkeypatch):
+    """Else the labels of one codebook would depend on which others are made in the same task."""
+    monkeypatch.setattr(targets.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(targets.ray, "get_gpu_ids", lambda: [3])
+    targets.features_here([MfccConfig(), HIDDEN])
+    assert devices == ["cpu", "cuda"]

@@ -125,3 +125,10 @@ def test_a_residual_s_labels_are_found_wherever_its_codebook_lay(make_shards, tm
     chosen = choose_labels(config, shards)
     assert [label_set.codebook_hash for label_set in chosen] == [f"{number:016x}" for number in (0, 2, 1)]
     check_labels(config, chosen)
+
+
+def test_labels_that_no_head_learns_are_refused(shards):
+    mfcc, hidden = (shards.labels_dir / f"{number:016x}" for number in (0, 1))
+    assert len(choose_labels(CONFIG, shards, [mfcc])) == 1
+    with pytest.raises(ConfigError, match=r"no head of the run learns the labels .*0001 \(.*hidden.*add their feature"):
+        choose_labels(CONFIG, shards, [mfcc, hidden])

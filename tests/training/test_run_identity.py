@@ -11,7 +11,7 @@ from ray_musicssl.errors import ResumeRefusedError
 from ray_musicssl.run_dir import RunDir
 from ray_musicssl.training.run_identity import claim, record_arithmetic, run_fingerprint
 
-OF_LABELS = ("clustering.num_clusters=77", "feature.name=semitone")
+OF_LABELS = ("clustering.num_clusters=77", "feature.name=chroma")
 
 
 def config(preset, *overrides):
@@ -31,6 +31,11 @@ def test_a_run_without_labels_does_not_depend_on_how_labels_are_made(tmp_path, o
 def test_a_run_with_labels_does(override):
     plain, other = config("musichubert-demo"), config("musichubert-demo", override)
     assert run_fingerprint(plain, {}) != run_fingerprint(other, {})
+
+
+def test_where_frames_are_kept_while_a_codebook_is_fitted_makes_no_other_run():
+    plain, other = config("musichubert-demo"), config("musichubert-demo", "clustering.frames=recompute")
+    assert run_fingerprint(plain, {}) == run_fingerprint(other, {})
 
 
 def test_another_objective_is_refused_by_its_name(tmp_path):
@@ -107,7 +112,7 @@ def test_a_run_on_hidden_features_is_known_by_their_weights_and_not_by_their_pat
         run_of(encoder="/here", encoder_hash="3c4d"),
         run_of(encoder="/here", encoder_hash="1a2b", layer=5),
         run_of(MfccConfig(), encoder="/here", encoder_hash="1a2b"),
-        run_of(HiddenConfig(encoder="/here", encoder_hash="1a2b"), encoder="/here", encoder_hash="1a2b"),
+        run_of(HiddenConfig(encoder="/here", encoder_hash="1a2b", layer=3), encoder="/here", encoder_hash="1a2b"),
     ]
     assert run_fingerprint(here, {}) == run_fingerprint(moved, {})
     assert len({run_fingerprint(config, {}) for config in (here, *others)}) == 5
