@@ -1,6 +1,6 @@
 """What clustering 1000 hours costs on 1, 4 and 32 nodes: arithmetic from rates that are measured here first.
 
-    python -m benchmarks.scaling > table.md
+    python -m benchmarks.scaling
 
 Conventions:
     A node has `CORES` cores like those of this machine and reads frames at `READ_GB_S`. Rates are medians of CPU seconds on
@@ -20,7 +20,7 @@ import torch
 
 from ray_musicssl.audio.frames import SAMPLE_RATE
 from ray_musicssl.clustering.block_files import slab_rows
-from ray_musicssl.clustering.sample import BLOCK_BYTES
+from ray_musicssl.clustering.sample import BLOCK_BYTES, FRAMES_PER_CLUSTER
 from ray_musicssl.clustering.sums import assign, one_blas_thread, partial_sums
 from ray_musicssl.clustering.tree import aligned_groups
 from ray_musicssl.config.feature import MfccConfig
@@ -87,8 +87,8 @@ def row_seconds(dim: int) -> tuple[float, float]:
 def rows_of(work: Workload, adding_s: float, labelling_s: float) -> list[str]:
     """One line of the table for each number of nodes."""
     result_bytes = 8 * NUM_CLUSTERS * work.dim
-    # As `choose_clips` cuts them: blocks of BLOCK_BYTES, or of four frames a cluster if that is more.
-    num_blocks = ceil(work.num_bytes / max(BLOCK_BYTES, 16 * NUM_CLUSTERS * work.dim))
+    # As `choose_clips` cuts them: blocks of BLOCK_BYTES, or of FRAMES_PER_CLUSTER frames a cluster if that is more.
+    num_blocks = ceil(work.num_bytes / max(BLOCK_BYTES, 4 * FRAMES_PER_CLUSTER * NUM_CLUSTERS * work.dim))
     lines = []
     for nodes in NODES:
         cores = nodes * CORES

@@ -1,6 +1,6 @@
 """Which targets teach what: one encoder trained on each set of targets at the same budget, and probed.
 
-Run: `python benchmarks/targets.py --out OUT` (hours on 2 cores at the default budget; a re-run goes on where it stopped).
+    python -m benchmarks.targets --out OUT     # two hours on 2 cores at the default budget; a re-run goes on where it stopped
 
 Conventions:
     A row is a set of targets: `a,b` are two codebooks with a head each, `a+b` is one codebook of both features side by side.
@@ -32,7 +32,7 @@ TARGETS = (
     "mfcc,cqt",
     "mfcc,semitone,chroma",
     "mfcc+semitone",
-    "mfcc+chroma",
+    "cqt,chroma",
 )
 BASELINES = ("mfcc", "mfcc+semitone")
 # Task and metric of each column.
