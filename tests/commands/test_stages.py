@@ -22,6 +22,9 @@ def test_every_codebook_goes_into_one_pass_and_its_directory_is_told(monkeypatch
     monkeypatch.setattr("ray_musicssl.audio.shard.open_shards", str)
     monkeypatch.setattr("ray_musicssl.clustering.chain.open_codebook", lambda path: f"codebook {path}")
     monkeypatch.setattr("ray_musicssl.on_ray.label.label", lambda *args, **named: given.append((args, named)) or "xy")
+    seen = []
+    monkeypatch.setattr("ray_musicssl.on_ray.judge.review_labels", lambda *args: seen.append(args))
     stages.label(Path("s"), [Path("a"), Path("b")], encoder=Path("e"))
+    assert seen == [("s", "x"), ("s", "y")]
     assert given == [(("s", ["codebook a", "codebook b"]), {"encoder": Path("e")})]
     assert capsys.readouterr().out.splitlines() == ["-> x", "-> y"]

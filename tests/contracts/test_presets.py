@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ray_musicssl.config.feature import CqtConfig
 from ray_musicssl.config.loading import differences, load_config, preset_base, preset_delta, preset_names
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.reporting.paper import PRESET_ROWS
@@ -35,7 +36,14 @@ UNTOUCHED = ("feature", "joint_features", "objective", "masking", "optim")  # by
 def test_the_presets_have_the_papers_names():
     assert set(PRESET_ROWS) == {*BASES, *VARIANTS}
     others = {name for name in preset_names() if name not in PRESET_ROWS}
-    assert all(name.endswith(("-demo", "-small")) for name in others)
+    assert {name for name in others if not name.endswith(("-demo", "-small"))} == {"musichubert-harmonic"}
+
+
+def test_the_harmonic_preset_differs_from_the_papers_in_its_targets_alone():
+    assert preset_base("musichubert-harmonic") == BASES[0]
+    base, harmonic = (load_config(PretrainConfig, preset=name) for name in (BASES[0], "musichubert-harmonic"))
+    assert harmonic.feature == CqtConfig()
+    assert {field.split(".")[0] for field in differences(base, harmonic)} == {"feature"}
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name in VARIANTS])
