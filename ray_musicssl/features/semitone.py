@@ -4,7 +4,7 @@ Conventions:
     Frames lie on the encoder's grid (50 Hz), windows and amplitudes as in `features/spectrum.py`.
     Band i is MIDI note `lowest_midi + i` (69 is A4, 440 Hz). Every frame has length 1, except that silence is all zeros.
 
-Source: our own small-scale study (docs): such labels beside MFCC labels teach harmony, which MFCC discards.
+Source: our own study in miniature, docs/targets.md.
 """
 
 import torch
