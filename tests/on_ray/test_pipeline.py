@@ -80,9 +80,11 @@ def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, 
 def trained(monkeypatch, tmp_path):
     """Replace the stages; gives the run directories and configurations that reach `pretrain`."""
     runs = {}
-    for name in ("prepare", "fit_codebook", "label", "choose_labels", "embed_files"):
+    for name in ("prepare", "fit_codebook", "choose_labels", "embed_files"):
         monkeypatch.setattr(pipeline, name, lambda *_, **__: SimpleNamespace(hash="1a2b", labels_dir=tmp_path))
     monkeypatch.setattr(pipeline, "pretrain", lambda config, _, run_dir, **__: runs.update({run_dir.path.name: config}))
+    monkeypatch.setattr(pipeline, "review_codebook", lambda *_: None)
+    monkeypatch.setattr(pipeline, "label", lambda *_, **__: [])
     monkeypatch.setattr(pipeline, "session", nullcontext, raising=False)
     monkeypatch.setattr(pipeline, "write_report", lambda out: out / "report.html")
     return runs
