@@ -49,6 +49,8 @@ def test_paper_value_is_found_by_preset_task_and_metric():
 
 def test_headline_is_the_papers_metric_and_else_the_first_name():
     assert headline("gtzan_rhythm", ["f1_70ms", "f1_20ms"]) == "f1_20ms"
+    assert headline("emomusic", ["r2_arousal", "r2", "r2_valence"]) == "r2"
+    assert headline("emomusic", ["r2_arousal", "r2_valence"]) == "r2_valence"
     assert headline("magnatagatune", ["average_precision", "roc_auc"]) == "roc_auc"
     assert headline("own_task", ["zeta", "alpha"]) == "alpha"
 
