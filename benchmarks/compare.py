@@ -4,8 +4,8 @@ Conventions:
     A case is prepared once (imports, data, a run that is not timed) and then stepped once a round; the order of the cases
     is shuffled anew for every round, so that what else the machine does falls on all of them alike.
     CPU seconds are those of all threads of the case's process. Of a busy machine, trust them and not the wall clock.
-    A ratio is the best peer's CPU seconds by the case's, taken round by round, then the median: above 1 is faster than the
-    best peer. Libraries are held to the same number of threads in every process.
+    A ratio is the best peer's CPU seconds an item by the case's, taken round by round, then the median: above 1 is faster than
+    the best peer. Libraries are held to the same number of threads in every process.
 
     def prepare_ours(num_rows: int) -> Step:      # runs in the case's own process
         rows = make_rows(num_rows)
@@ -63,12 +63,14 @@ class Timing:
     scores: Mapping[str, float]  # of the last round
 
     def ratio_to(self, other: "Timing") -> float:
-        """How many times less CPU than `other`, round by round, the median; above 1 is faster."""
-        return median(theirs / ours for theirs, ours in zip(other.cpu_s, self.cpu_s, strict=True))
+        """How many times less CPU an item than `other`, round by round, the median; above 1 is faster."""
+        more_items = self.case.num_items / other.case.num_items
+        return more_items * median(theirs / ours for theirs, ours in zip(other.cpu_s, self.cpu_s, strict=True))
 
     def wall_ratio_to(self, other: "Timing") -> float:
         """As `ratio_to`, by the wall clock."""
-        return median(theirs / ours for theirs, ours in zip(other.wall_s, self.wall_s, strict=True))
+        more_items = self.case.num_items / other.case.num_items
+        return more_items * median(theirs / ours for theirs, ours in zip(other.wall_s, self.wall_s, strict=True))
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ def compare(
 
 
 def best_peer(timings: Sequence[Timing]) -> Timing | None:
-    """The peer with the fewest CPU seconds; None if none is a peer."""
+    """The peer with the fewest CPU seconds an item; None if none is a peer."""
     peers = [timing for timing in timings if timing.case.is_peer and not timing.case.is_ours]
-    return min(peers, key=lambda timing: median(timing.cpu_s), default=None)
+    return min(peers, key=lambda timing: median(timing.cpu_s) / timing.case.num_items, default=None)
 
 
 def markdown(timings: Sequence[Timing], *, title: str, item: str = "items") -> str:

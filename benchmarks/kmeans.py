@@ -43,7 +43,7 @@ def training_cases(problem: Problem) -> list[Case]:
     if _has("faiss"):
         cases.append(
             Case(
-                name="faiss Kmeans (a pass less)",
+                name="faiss Kmeans",
                 prepare=peers.fit_faiss,
                 arguments=arguments,
                 num_items=problem.num_rows * updates,

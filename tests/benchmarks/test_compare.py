@@ -1,5 +1,6 @@
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_ratios_are_medians_of_paired_rounds_to_the_best_peer():
     assert "| **ours** | 2.000 | 2.000 | 6 | 2.00 | 2.00 | 1 | 2.5 |" in table
     assert "ratios to good" in table
     assert as_json([ours, good], title="39-d")["cases"][0]["cpu_ratio"] == 2.0
+
+
+def test_a_case_that_works_through_more_is_compared_by_the_item():
+    ours, less = timing("ours", (3.0, 3.0, 3.0), is_ours=True), timing("less", (2.0, 2.0, 2.0))
+    less = replace(less, case=replace(less.case, num_items=ours.case.num_items / 2))
+    assert ours.ratio_to(less) == ours.wall_ratio_to(less) == pytest.approx(4 / 3)
+    best = best_peer([ours, less, timing("more", (3.5, 3.5, 3.5))])
+    assert best is not None
+    assert best.case.name == "more"
 
 
 def test_without_a_peer_there_is_no_ratio():
