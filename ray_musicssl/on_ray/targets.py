@@ -47,8 +47,9 @@ def features_here(configs: Sequence[FeatureConfig]) -> list[TargetFeature]:
     wanted = {config.model_dump_json(): config for config in configs}
     for key in _made.keys() - wanted.keys():
         del _made[key]  # before the next one is loaded: an encoder may fill a good part of the memory
-    for key in wanted.keys() - _made.keys():
-        _made[key] = _make(wanted[key])
+    for key, config in wanted.items():
+        if key not in _made:
+            _made[key] = _make(config)
     return [_made[config.model_dump_json()] for config in configs]
 
 
