@@ -19,7 +19,7 @@ from ray_musicssl.run_dir import replacing
 
 FRAME_TYPE = np.dtype("<f4")
 SLAB_BYTES = 16 << 20  # of frames
-_SLAB_MULTIPLE = 512  # rows; the kernels work in chunks of them
+_SLAB_MULTIPLE = 512  # rows; a multiple of the kernels' chunks
 
 
 def slab_rows(num_clusters: int, dim: int) -> int:

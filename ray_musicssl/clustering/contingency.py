@@ -19,7 +19,8 @@ class Agreement:
     """What a table says; every measure but the counts lies in 0..1. All are 0 for a table without frames.
 
     Source: Hsu et al. 2021 (HuBERT), the purity and PNMI of its figure on clustering quality, with phones replaced by any
-    classes; NMI as in scikit-learn (arithmetic mean of the two entropies), which is the V-measure.
+    classes; NMI as in scikit-learn (arithmetic mean of the two entropies), which is the V-measure;
+    but 0, not 1, where there is only one cluster and one class: nothing can be known there.
     """
 
     num_frames: int

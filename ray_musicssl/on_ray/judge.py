@@ -4,7 +4,8 @@ Conventions:
     `quality.json` beside the labels has the measures of each kind (`demo/truth.py`), and twice what chance gives: with the
     labels shuffled across frames, and held against the truth of another song. The second is the stricter one: labels that
     know a song by its sound know all that never changes in it, without hearing any of that.
-    Tasks count; the driver adds their tables along the tree over parts. Labels of other music are left as they are.
+    Tasks count; the driver adds their tables as they come (whole numbers). Labels of other music are left as they are, and
+    nothing is read of them.
 """
 
 import logging
@@ -107,10 +108,13 @@ def judge_labels(shards: Shards, labels_dir: Path, *, corpus_dir: Path | None = 
         The file, or None if the shards are not, in every clip, of a demo corpus that can be found.
 
     Raises:
-        DataError: if the labels are not finished, or not of these shards.
+        DataError: if there is a demo corpus and the labels are not finished, or not of these shards.
     """
+    corpora = [corpus_dir] if corpus_dir else _nearby(shards.path)
+    if not corpora:  # the usual case: no manifest of a million clips is read, no part is hashed
+        return None
     labels = open_labels(shards, labels_dir)
-    found = _find_songs(shards, corpus_dir)
+    found = _find_songs(shards, corpora)
     if found is None:
         return None
     pool, songs = found
@@ -123,7 +127,7 @@ def judge_labels(shards: Shards, labels_dir: Path, *, corpus_dir: Path | None = 
     return path
 
 
-def _find_songs(shards: Shards, corpus_dir: Path | None) -> tuple[PoolSongs, dict[str, _SongPair]] | None:
+def _find_songs(shards: Shards, corpora: Sequence[Path]) -> tuple[PoolSongs, dict[str, _SongPair]] | None:
     """The pool whose songs all clips are of, and the songs by track; None if some clip is of something else."""
     tracks = sorted(set(shards.manifest()["track_id"].to_pylist()))
     ledger_path = shards.path / "ledger.parquet"
@@ -131,7 +135,7 @@ def _find_songs(shards: Shards, corpus_dir: Path | None) -> tuple[PoolSongs, dic
         return None
     rows = pq.read_table(ledger_path, columns=["track_id", "path", "size_bytes"]).to_pylist()
     files = {row["track_id"]: row for row in rows}
-    for directory in [corpus_dir] if corpus_dir else _nearby(shards.path):
+    for directory in corpora:
         pool = open_pool(directory)
         if pool is None:
             continue
