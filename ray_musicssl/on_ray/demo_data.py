@@ -35,7 +35,7 @@ def make_demo_data(out: Path, *, preset: str = "demo", seed: int = 0, sets: Coll
         out: the corpus's directory; it receives `pool/` and `datasets/`.
         preset: how much: a name of `ray_musicssl.demo.presets.PRESETS`.
         seed: another seed gives another corpus of the same kind.
-        sets: which of pool, gtzan, giantsteps and nsynth to make.
+        sets: which of pool, gtzan, giantsteps, nsynth and emomusic to make.
 
     Returns:
         `out`, absolute.
