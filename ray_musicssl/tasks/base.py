@@ -19,6 +19,8 @@ from ray_musicssl.registry import Registry
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 TaskKind = Literal["multiclass", "multilabel", "regression", "beats"]
+Pooling = Literal["embeddings", "outputs"]
+"""What is averaged over the windows of a track: their features, before the probe; or the probe's outputs, by `score`."""
 
 # In the order of the paper's Table 1.
 TASKS = Registry(
@@ -44,6 +46,7 @@ class Example:
     target: Any  # class index | multi-hot list | list of numbers | beat times in seconds, by the task's kind
     offset_s: float = 0.0
     duration_s: float | None = None  # None: to the end of the file
+    group: str = ""  # what no two splits may share beside track and audio: artist, singer, instrument; empty: nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,7 @@ class Task(Protocol):
     dataset: str
     kind: TaskKind
     metrics: tuple[str, ...]  # the first one is the headline and the validation monitor
+    pooling: Pooling
 
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Find the data set at `data_dir` or a level or two below.

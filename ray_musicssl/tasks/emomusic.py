@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import Example, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
+from ray_musicssl.tasks.base import Example, Pooling, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
 from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing, need_every_split
 from ray_musicssl.tasks.metrics import by_song, r2
 
@@ -51,6 +51,7 @@ class EmoMusic:
     dataset = "EmoMusic"
     kind: TaskKind = "regression"
     metrics = ("r2", "r2_arousal", "r2_valence")
+    pooling: Pooling = "outputs"
 
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Read annotations and audio under `data_dir`.

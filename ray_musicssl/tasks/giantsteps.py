@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import Example, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
+from ray_musicssl.tasks.base import Example, Pooling, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, check_audio, find_all, find_one, first_existing, need_every_split
 from ray_musicssl.tasks.metrics import EnsembleRule, accuracy, by_song, key_score
 
@@ -51,6 +51,7 @@ class GiantStepsKey:
     dataset = "GiantSteps"
     kind: TaskKind = "multiclass"
     metrics = ("weighted_score", "accuracy")
+    pooling: Pooling = "outputs"
 
     def __init__(self, ensemble: EnsembleRule = "mean_logits") -> None:
         self.ensemble: EnsembleRule = ensemble

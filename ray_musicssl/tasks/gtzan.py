@@ -18,7 +18,17 @@ from typing import Any, Literal
 import numpy as np
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import SPLITS, Example, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
+from ray_musicssl.tasks.base import (
+    SPLITS,
+    Example,
+    Pooling,
+    Predictions,
+    SkipList,
+    Split,
+    TaskData,
+    TaskKind,
+    count_notes,
+)
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
 from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing, need_every_split
 from ray_musicssl.tasks.metrics import accuracy, beat_f1
@@ -41,6 +51,7 @@ class GtzanGenre:
     dataset = "GTZAN"
     kind: TaskKind = "multiclass"
     metrics = ("accuracy",)
+    pooling: Pooling = "outputs"
 
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Read lists and audio under `data_dir`.
@@ -65,6 +76,7 @@ class GtzanRhythm:
     dataset = "GTZAN-Rhythm"
     kind: TaskKind = "beats"
     metrics = ("f1_20ms", "f1_70ms", "f1_20ms_per_track", "f1_70ms_per_track")
+    pooling: Pooling = "outputs"
 
     def __init__(self, decoder: Literal["dbn", "peaks"] = "dbn") -> None:
         self.decoder = decoder

@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import SPLITS, Example, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
+from ray_musicssl.tasks.base import (
+    SPLITS,
+    Example,
+    Pooling,
+    Predictions,
+    SkipList,
+    Split,
+    TaskData,
+    TaskKind,
+    count_notes,
+)
 from ray_musicssl.tasks.locate import check_audio, find_one, need_every_split
 from ray_musicssl.tasks.metrics import accuracy
 
@@ -30,6 +40,7 @@ class NsynthPitch:
     dataset = "NSynth"
     kind: TaskKind = "multiclass"
     metrics = ("accuracy",)
+    pooling: Pooling = "outputs"
 
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Read the three folders under `data_dir`.
