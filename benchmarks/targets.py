@@ -4,8 +4,8 @@
 
 Conventions:
     A row is a set of targets: `a,b` are two codebooks with a head each, `a+b` is one codebook of both features side by side.
-    Every row has the settings of `musichubert-demo` but for its targets. A score is the mean over pre-training seeds of the
-    mean over probe seeds; its spread is the standard deviation over pre-training seeds.
+    Every row has the settings of `musichubert-demo` but for its targets (its own are `cqt`). A score is the mean over
+    pre-training seeds of the mean over probe seeds; its spread is the standard deviation over pre-training seeds.
     The set of targets is to be chosen on the validation columns; the test columns are for showing.
 """
 

@@ -114,6 +114,6 @@ def test_kmeans_takes_only_its_sections_from_a_preset():
 
 
 def test_label_sets_follow_the_features_in_order():
-    config = load_config(PretrainConfig, preset="musichubert-demo")
-    assert [kmeans.feature.name for kmeans in config.label_configs] == ["mfcc", "semitone"]
+    config = load_config(PretrainConfig, preset="musichubert-demo", overrides=["joint_features=[{name: semitone}]"])
+    assert [kmeans.feature.name for kmeans in config.label_configs] == ["cqt", "semitone"]
     assert load_config(PretrainConfig, preset="music2vec-demo").label_configs == ()

@@ -63,7 +63,7 @@ def test_a_model_learns_both_stages_and_the_run_goes_on_when_the_codebooks_have_
 
     def train(codebook, steps):
         joint = f"joint_features=[{{name: residual, codebook: {codebook}, codebook_hash: {first.hash}}}]"
-        overrides = [*TINY, joint, f"training.checkpoint_every_steps={steps}"]
+        overrides = [*TINY, "feature.name=mfcc", joint, f"training.checkpoint_every_steps={steps}"]
         config = load_config(PretrainConfig, preset="musichubert-demo", overrides=overrides)
         return pretrain(config, shards, RunDir(tmp_path / "run"), labels=choose_labels(config, shards))
 
