@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ray_musicssl.reporting.found import Ledger, Run, Score
+from ray_musicssl.reporting.found import Ledger, Run
 from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Scoreboard
+from ray_musicssl.reporting.scores import Score
 from ray_musicssl.reporting.tables import NOTHING, Cell, Table
 
 _MOST_REASONS = 20  # rows of one ledger; the rest is in the ledger itself

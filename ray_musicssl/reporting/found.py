@@ -26,6 +26,7 @@ from ray_musicssl.reporting.codebook_facts import CodebookFacts, read_codebook
 from ray_musicssl.reporting.json_object import read_object
 from ray_musicssl.reporting.label_facts import LabelFacts, read_label_sets
 from ray_musicssl.reporting.paper import PRESET_ROWS
+from ray_musicssl.reporting.scores import Score, read_score
 from ray_musicssl.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Run:
     config: PretrainConfig | None
     log: list[dict[str, Any]]  # one object a step, ascending
     versions: Mapping[str, str]
+    provenance: Mapping[str, Any]  # hashes of its shards and labels
     weights_sha256: str  # of its newest checkpoint; empty if there is none
 
     def series(self, scalar: str) -> Series:
@@ -65,33 +67,6 @@ class Run:
         points = [(int(entry["step"]), entry.get(scalar)) for entry in self.log]
         kept = [(step, float(v)) for step, v in points if isinstance(v, int | float) and math.isfinite(v)]
         return Series([step for step, _ in kept], [value for _, value in kept])
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricScore:
-    """A metric's mean and spread over probe seeds, in 0..1."""
-
-    mean: float
-    sd: float
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One encoder on one task."""
-
-    path: Path
-    task: str
-    dataset: str
-    model: str
-    encoder_hash: str
-    config_hash: str
-    metrics: Mapping[str, MetricScore]
-    used: Mapping[str, int]
-    expected: Mapping[str, int]
-    skipped: Mapping[str, int]
-    layer_weights: tuple[float, ...]
-    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +102,7 @@ def find(root: Path) -> Found:
         raise DataError(f"{root} is not a directory; give the one that `musicssl demo` or a run wrote")
     directories = list(_directories(root))
     runs = tuple(sorted((run for d in directories if (run := _read_run(d))), key=_paper_order))
-    scores = [_read_score(p) for d in directories if d.name == "scores" for p in sorted(d.glob("*.json"))]
+    scores = [read_score(p) for d in directories if d.name == "scores" for p in sorted(d.glob("*.json"))]
     found = Found(
         root=root,
         runs=_with_unique_names(runs, root),
@@ -165,13 +140,14 @@ def _read_run(directory: Path) -> Run | None:
     has_config = run_dir.config_path.exists() and "objective" in (yaml.safe_load(run_dir.config_path.read_text()) or {})
     if not has_config and not run_dir.metrics_path.exists():
         return None
-    marker = directory / "done-pretrain.json"
+    marker, started = directory / "done-pretrain.json", directory / "started.json"
     return Run(
         path=directory,
         name=directory.resolve().name,
         config=read_run_config(directory) if has_config else None,
         log=_read_log(run_dir.metrics_path) if run_dir.metrics_path.exists() else [],
         versions=read_object(marker).get("versions", {}) if marker.exists() else {},
+        provenance=read_object(started).get("provenance", {}) if started.exists() else {},
         weights_sha256=_newest_weights(run_dir.checkpoints_dir),
     )
 
@@ -196,35 +172,6 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
                 continue
             raise DataError(f"{path}:{number} is not a log object with a step ({error}); remove that line") from error
     return [by_step[step] for step in sorted(by_step)]
-
-
-def _read_score(path: Path) -> Score:
-    raw = read_object(path)
-    try:
-        metrics = {
-            name: MetricScore(mean=float(m["mean"]), sd=float(m["sd"]), values=tuple(float(v) for v in m["values"]))
-            for name, m in raw["metrics"].items()
-        }
-        if not metrics:
-            raise DataError(f"{path} holds no metric; probe that task again")
-        return Score(
-            path=path,
-            task=str(raw["task"]),
-            dataset=str(raw.get("dataset", "")),
-            model=str(raw["model"]),
-            encoder_hash=str(raw.get("encoder_hash", "")),
-            config_hash=str(raw.get("config_hash", "")),
-            metrics=metrics,
-            used=raw.get("used") or {},
-            expected=raw.get("expected") or {},
-            skipped=raw.get("skipped") or {},
-            layer_weights=tuple(float(weight) for weight in raw.get("layer_weights") or ()),
-            details=raw.get("details") or {},
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not a probe score ({error!r} is missing or wrong); probe that task again"
-        ) from error
 
 
 def _newest(scores: Sequence[Score]) -> tuple[Score, ...]:

@@ -17,9 +17,11 @@ from markupsafe import Markup
 from ray_musicssl import __version__
 from ray_musicssl.reporting import sentences, tables
 from ray_musicssl.reporting.found import Found, find
+from ray_musicssl.reporting.latex import to_latex
 from ray_musicssl.reporting.paper import paper_value
 from ray_musicssl.reporting.scoreboard import Scoreboard, scoreboard
 from ray_musicssl.reporting.sections import sections
+from ray_musicssl.reporting.table1 import table1, table1_csv
 from ray_musicssl.run_dir import RunDir, write_text
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,11 @@ _RESOURCES = files("ray_musicssl.reporting")
 def write_report(root: Path, out: Path | None = None) -> Path:
     """Write `report.html`, `results.md` and `results.csv` from what stages left under `root`.
 
+    With probe scores of the paper's tasks there are `table1.csv` and `table1.tex` too.
+
     Args:
         root: a run, a demo, a sweep, or any directory above such.
-        out: where the page goes, `root/report.html` by default; the other two files go beside it.
+        out: where the page goes, `root/report.html` by default; the other files go beside it.
 
     Returns:
         The page.
@@ -47,6 +51,10 @@ def write_report(root: Path, out: Path | None = None) -> Path:
     write_text(page, to_html(found, board))
     write_text(page.with_name("results.md"), to_markdown(found, board))
     write_text(page.with_name("results.csv"), to_csv(board))
+    beside = table1(board, is_synthetic=found.is_synthetic)
+    if beside:
+        write_text(page.with_name("table1.csv"), table1_csv(board))
+        write_text(page.with_name("table1.tex"), "\n\n".join(map(to_latex, beside)) + "\n")
     logger.info("report of %d runs and %d scores in %s", len(found.runs), len(found.scores), page)
     return page
 
@@ -84,9 +92,9 @@ def to_markdown(found: Found, board: Scoreboard) -> str:
     if gains:
         parts.append(tables.to_markdown(tables.gains_table(gains, board.tasks)))
         parts += [f"- {words(text)}" for entry in gains if (text := sentences.gains_in_words(entry))]
-    paper = tables.paper_table(board)
-    if paper:
-        parts += ["## Beside the paper", tables.to_markdown(paper)]
+    beside = table1(board, is_synthetic=found.is_synthetic)
+    if beside:
+        parts += ["## Beside the paper", *(tables.to_markdown(table) for table in beside)]
     learned = [(run.name, sentences.spread_in_words(run) or sentences.learned_in_words(run)) for run in found.runs]
     if any(text for _, text in learned):
         parts += ["## Pre-training", *(f"- {words(f'{name}: {text}')}" for name, text in learned if text)]
@@ -98,7 +106,7 @@ def to_csv(board: Scoreboard) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for model in board.models:
+    for model in (single for row in board.models for single in row.singles):
         for task in (task for task in board.tasks if task in model.scores):
             score = model.scores[task]
             for metric, values in sorted(score.metrics.items()):

@@ -10,8 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from ray_musicssl.reporting.found import Run, Series
+from ray_musicssl.reporting.model import Model
 from ray_musicssl.reporting.paper import task_title
-from ray_musicssl.reporting.scoreboard import Model, Scoreboard
+from ray_musicssl.reporting.scoreboard import Scoreboard
 from ray_musicssl.reporting.svg import (
     BLUE,
     GREEN,

@@ -12,42 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ray_musicssl.reporting.found import Found, MetricScore, Run, Score
-from ray_musicssl.reporting.paper import headline, task_order
+from ray_musicssl.reporting.found import Found, Run
+from ray_musicssl.reporting.model import Kind, Model
+from ray_musicssl.reporting.paper import task_order
+from ray_musicssl.reporting.repeats import join_repeats
+from ray_musicssl.reporting.scores import MetricScore, Score
 
 TWIN_PREFIX = "random:"
 BASELINES = ("mfcc", "mfcc+semitone")
 # Source: five points is about one standard error of a test set of 100 to 200 examples, as the miniature's are.
 TIE_POINTS = 5.0
 
-Kind = Literal["trained", "untrained", "baseline"]
 Verdict = Literal["helps", "ties", "hurts"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """One row of the probe table."""
-
-    label: str
-    kind: Kind
-    run: Run | None  # the run it comes from, or whose architecture it has
-    scores: Mapping[str, Score]  # by task
-
-    @property
-    def preset(self) -> str:
-        """The preset of a trained model's run; empty where the paper has nothing to compare with."""
-        is_of_run = self.kind == "trained" and self.run is not None and self.run.config is not None
-        return self.run.config.preset if is_of_run else ""  # pyright: ignore[reportOptionalMemberAccess]
-
-    @property
-    def scale(self) -> str:
-        """The scale its run was trained at; empty at the preset's own size."""
-        return self.run.config.scale if self.run is not None and self.run.config is not None else ""
-
-    def headline(self, task: str) -> MetricScore | None:
-        """The task's headline score, if this model has one."""
-        score = self.scores.get(task)
-        return score.metrics[headline(task, list(score.metrics))] if score else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +81,7 @@ def scoreboard(found: Found) -> Scoreboard:
     models = [_model(labels[key], key[0], scores, found) for key, scores in sorted(groups.items())]
     order = {run.path: k for k, run in enumerate(found.runs)}
     models.sort(key=lambda model: order.get(model.run.path, len(order)) if model.run else len(order))
+    models = join_repeats(models)
     trained = [model for model in models if model.kind == "trained"]
     positions = {name: k for k, model in reversed(list(enumerate(trained))) for name in _names(model)}
     untrained = [model for model in models if model.kind == "untrained"]
@@ -151,9 +128,15 @@ def _run_of(name: str, path: Path, runs: Sequence[Run]) -> Run | None:
 
 
 def _names(model: Model) -> frozenset[str]:
-    """What a twin may call this model: the name in its scores, its last path part, its run's name."""
-    raw = next(iter(model.scores.values())).model.removeprefix(TWIN_PREFIX)
-    return frozenset({raw, Path(raw).name} | ({model.run.name} if model.run else set()))
+    """What a twin may call this model or one that it stands for: the name in its scores, the last part of it, its run's."""
+    names = {
+        part for one in model.singles for part in (one.run.name if one.run else "", _raw(one), Path(_raw(one)).name)
+    }
+    return frozenset(names - {""})
+
+
+def _raw(model: Model) -> str:
+    return next(iter(model.scores.values())).model.removeprefix(TWIN_PREFIX)
 
 
 def _gains(model: Model, twin: Model, tasks: Sequence[str]) -> tuple[Gain, ...]:

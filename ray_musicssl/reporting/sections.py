@@ -1,17 +1,15 @@
 """The report's sections from top to bottom: which tables, figures and words stand where."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ray_musicssl.errors import DataError
 from ray_musicssl.reporting import appendix, plots, sentences, tables
 from ray_musicssl.reporting.blocks import Block, Figure, Keys, Section, fold, table_block, text
+from ray_musicssl.reporting.closer_look import closer_look
 from ray_musicssl.reporting.codebook_section import codebooks
 from ray_musicssl.reporting.found import Found, Run
-from ray_musicssl.reporting.paper import task_title
 from ray_musicssl.reporting.scoreboard import Scoreboard
+from ray_musicssl.reporting.table1 import table1
 
 _FURTHER_CURVES = {
     "optim/lr": "learning rate",
@@ -27,10 +25,10 @@ def sections(found: Found, board: Scoreboard) -> list[Section]:
     key = Keys()
     made = [
         Section(title="Probes", blocks=tuple(_probes(board, key))),
-        Section(title="Beside the paper", blocks=tuple(_paper(board))),
+        Section(title="Beside the paper", blocks=tuple(_paper(found, board))),
         Section(title="Pre-training", blocks=tuple(b for run in found.runs for b in _training(run, key))),
         Section(title="Codebooks", blocks=tuple(codebooks(found, key))),
-        Section(title="A closer look at the probes", blocks=tuple(_extras(board, key))),
+        Section(title="A closer look at the probes", blocks=tuple(closer_look(board, key))),
         Section(title="Input files", blocks=tuple(_ledgers(found))),
         Section(title="Where the time went", blocks=tuple(_timings(found, key))),
         Section(title="Configuration and versions", blocks=tuple(_configs(found))),
@@ -58,9 +56,8 @@ def _probes(board: Scoreboard, key: Keys) -> list[Block]:
     return blocks
 
 
-def _paper(board: Scoreboard) -> list[Block]:
-    table = tables.paper_table(board)
-    return [table_block(table)] if table else []
+def _paper(found: Found, board: Scoreboard) -> list[Block]:
+    return [table_block(table) for table in table1(board, is_synthetic=found.is_synthetic)]
 
 
 def _training(run: Run, key: Keys) -> list[Block]:
@@ -108,41 +105,6 @@ def _spread_figures(run: Run, key: Keys) -> list[Figure]:
     limit = teacher.min_target_std if teacher else None
     caption = "Spread of the teacher's targets and of the student's predictions."
     return [Figure(svg=plots.spreads(key(), run, limit=limit), caption=caption)]
-
-
-def _extras(board: Scoreboard, key: Keys) -> list[Block]:
-    """For each task, the example of the best pre-trained model that left one, else of the best other model."""
-    drawings: dict[str, Callable[[Mapping[str, Any], str], str]] = {
-        "confusion": lambda d, k: plots.confusion(k, d["classes"], d["matrix"]),
-        "beats": lambda d, k: plots.beats(k, d),
-    }
-    captions = {
-        "confusion": "{task}: true classes in rows, answers in columns, shades by row. {model}.",
-        "beats": "{task}: activation of one test song, with the annotated beats and those decoded from it. {model}.",
-    }
-    figures = []
-    for task in board.tasks:
-        for detail, draw in drawings.items():
-            holders = [m for m in board.models if task in m.scores and detail in m.scores[task].details]
-            if not holders:
-                continue
-            best = max(holders, key=lambda m: (m.kind == "trained", _mean(m.headline(task))))
-            score = best.scores[task]
-            caption = captions[detail].format(task=task_title(task), model=best.label)
-            svg = _drawn(lambda d=draw, s=score, n=detail: d(s.details[n], key()), score.path, detail)
-            figures.append(Figure(svg=svg, caption=caption, is_wide=detail == "beats"))
-    return [Block(kind="figures", figures=tuple(figures))] if figures else []
-
-
-def _mean(score: Any) -> float:
-    return score.mean if score else -math.inf
-
-
-def _drawn(draw: Callable[[], str], path: Path, detail: str) -> str:
-    try:
-        return draw()
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"{path}: its details.{detail} cannot be drawn ({error!r}); probe that task again") from error
 
 
 def _ledgers(found: Found) -> list[Block]:

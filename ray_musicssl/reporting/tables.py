@@ -1,22 +1,13 @@
 """Tables as values: built once, shown in HTML by the template and in Markdown here."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ray_musicssl.reporting.found import MetricScore
-from ray_musicssl.reporting.paper import (
-    COLUMNS,
-    NINE_TASKS,
-    PRESET_ROWS,
-    SOTA,
-    PaperRow,
-    headline,
-    metric_title,
-    task_order,
-    task_title,
-)
-from ray_musicssl.reporting.scoreboard import Model, ModelGains, Scoreboard
+from ray_musicssl.reporting.model import Model
+from ray_musicssl.reporting.paper import headline, metric_title, task_order, task_title
+from ray_musicssl.reporting.scoreboard import ModelGains, Scoreboard
+from ray_musicssl.reporting.scores import MetricScore
 
 NOTHING = "–"
 _MARKS = {"helps": "▲", "ties": "=", "hurts": "▼"}
@@ -39,27 +30,6 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
     num_text_columns: int = 1
-
-
-def average_score(points: Mapping[tuple[str, str], float]) -> float | None:
-    """The paper's average score: the mean over its nine tasks, a task of two metrics counting as their mean.
-
-    Args:
-        points: (task, metric) -> points; others than the paper's columns are ignored.
-
-    Returns:
-        The average in points, or None if a column is missing.
-
-    Source: Ma et al. 2023, tables 2 and 3 (the plain mean of their eleven columns does not give the printed values).
-    """
-    keys = [(column.task, column.metric) for column in COLUMNS if column.task in NINE_TASKS]
-    if any(key not in points for key in keys):
-        return None
-    means = []
-    for task in NINE_TASKS:
-        of_task = [points[key] for key in keys if key[0] == task]
-        means.append(sum(of_task) / len(of_task))
-    return sum(means) / len(means)
 
 
 def score_text(score: MetricScore) -> str:
@@ -135,47 +105,6 @@ def all_metrics_table(board: Scoreboard) -> Table:
         rows.append((Cell(text=model.label, mark=model.kind), *cells))
     header = [f"{task_title(task)}\n{metric_title(metric)}" for task, metric in names]
     return Table(header=("model", *header), rows=tuple(rows))
-
-
-def model_points(model: Model) -> dict[tuple[str, str], float]:
-    """All of a model's scores in points, by task and metric."""
-    return {(s.task, name): 100 * value.mean for s in model.scores.values() for name, value in s.metrics.items()}
-
-
-def paper_table(board: Scoreboard) -> Table | None:
-    """Ours above the paper's row of the same preset, and the state of the art; None if no preset is in the paper."""
-    compared = [model for model in board.models if model.preset in PRESET_ROWS]
-    if not compared:
-        return None
-    columns = [c for c in COLUMNS if any((c.task, c.metric) in model_points(m) for m in compared)]
-    keys = [(column.task, column.metric) for column in columns]
-    rows: list[tuple[Cell, ...]] = []
-    for model in compared:
-        paper = PRESET_ROWS[model.preset]
-        ours = f"ours, scale {model.scale}" if model.scale else "ours"
-        rows.append(_points_row(f"{model.label} ({ours})", model_points(model), keys, mark="trained"))
-        rows.append(_paper_row(paper, keys))
-    rows.append(_paper_row(SOTA, keys))
-    return Table(
-        header=("model", *(column.title for column in columns), "average"),
-        rows=tuple(rows),
-        caption="Ma et al. 2023, tables 1 to 3. The average is the paper's: over its nine tasks, two metrics of one "
-        "task counting as their mean. Its text gives beats a tolerance of 20 ms; its values look like 70 ms.",
-    )
-
-
-def _points_row(
-    label: str, points: Mapping[tuple[str, str], float], keys: Sequence[tuple[str, str]], *, mark: str
-) -> tuple[Cell, ...]:
-    average = average_score(points)
-    values = [*(points.get(key) for key in keys), average]
-    texts = [NOTHING if value is None else f"{value:.1f}".replace("-", "−") for value in values]
-    return (Cell(text=label, mark=mark), *(Cell(text=text) for text in texts))
-
-
-def _paper_row(row: PaperRow, keys: Sequence[tuple[str, str]]) -> tuple[Cell, ...]:
-    *cells, _ = _points_row(f"{row.title} (paper)", row.values, keys, mark="paper")
-    return (*cells, Cell(text=NOTHING if row.average is None else f"{row.average:.1f}"))
 
 
 def to_markdown(table: Table) -> str:

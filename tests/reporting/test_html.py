@@ -145,10 +145,12 @@ def test_empty_root_raises_with_a_remedy_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_place_takes_all_three_files(tree, tmp_path):
+def test_other_place_takes_all_files(tree, tmp_path):
     shutil.rmtree(tree / "runs")
     page = write_report(tree, tmp_path / "elsewhere" / "page.html")
-    assert sorted(path.name for path in page.parent.iterdir()) == ["page.html", "results.csv", "results.md"]
+    assert sorted(path.name for path in page.parent.iterdir()) == [
+        *("page.html", "results.csv", "results.md", "table1.csv", "table1.tex")
+    ]
     assert not (tree / "report.html").exists()
 
 

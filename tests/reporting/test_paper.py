@@ -9,7 +9,7 @@ from ray_musicssl.reporting.paper import (
     paper_value,
     task_order,
 )
-from ray_musicssl.reporting.tables import average_score
+from ray_musicssl.reporting.table1 import average_score
 
 PRINTED = {**PRESET_ROWS, **SPEECH_ROWS}
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from ray_musicssl.reporting.found import MetricScore, find
+from ray_musicssl.reporting.found import find
 from ray_musicssl.reporting.scoreboard import compare, scoreboard
+from ray_musicssl.reporting.scores import MetricScore
 
 from .conftest import score, write_json
 

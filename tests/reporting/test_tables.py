@@ -2,22 +2,22 @@ import numpy as np
 import pytest
 
 from ray_musicssl.reporting.appendix import config_table, data_table, ledger_table
-from ray_musicssl.reporting.found import Ledger, MetricScore, find
+from ray_musicssl.reporting.found import Ledger, find
 from ray_musicssl.reporting.scoreboard import scoreboard
+from ray_musicssl.reporting.scores import MetricScore
 from ray_musicssl.reporting.tables import (
     Cell,
     Table,
     all_metrics_table,
     gains_table,
     markdown_text,
-    paper_table,
     probe_table,
     score_text,
     signed,
     to_markdown,
 )
 
-from .conftest import score, write_json, write_run
+from .conftest import score, write_json
 
 
 def column(table: Table, title: str) -> list[Cell]:
@@ -64,29 +64,6 @@ def test_gains_table_marks_what_helps_and_hurts(tree):
 def test_every_metric_has_a_column(tree):
     header = all_metrics_table(scoreboard(find(tree))).header
     assert len(header) == 1 + 2 + 1 + 1 + 2
-
-
-def test_demo_presets_have_no_paper_table(tree):
-    assert paper_table(scoreboard(find(tree))) is None
-
-
-def test_paper_table_puts_our_row_above_the_papers_and_the_state_of_the_art(tmp_path):
-    write_run(tmp_path / "run", "music2vec-vanilla", [{"step": 1}])
-    value = score("run", "gtzan_genre", 61, np.random.default_rng(0))
-    write_json(tmp_path / "run" / "scores" / "gtzan_genre.json", value)
-    table = paper_table(scoreboard(find(tmp_path)))
-    assert table is not None
-    assert [cell.text for cell in column(table, "Genre")][1:] == ["59.7", "82.1"]
-    assert [cell.text for cell in column(table, "average")] == ["–", "57.8", "–"]
-
-
-def test_a_run_in_another_scale_says_so_beside_the_papers_row(tmp_path):
-    write_run(tmp_path / "run", "music2vec-vanilla", [{"step": 1}], scale="demo")
-    value = score("run", "gtzan_genre", 61, np.random.default_rng(0))
-    write_json(tmp_path / "run" / "scores" / "gtzan_genre.json", value)
-    table = paper_table(scoreboard(find(tmp_path)))
-    assert table is not None
-    assert table.rows[0][0].text.endswith("(ours, scale demo)")
 
 
 def test_markdown_keeps_hostile_text_inside_its_cell():

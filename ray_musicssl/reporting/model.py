@@ -1,0 +1,43 @@
+"""One row of the probe tables: an encoder or a baseline, and what it scored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ray_musicssl.reporting.found import Run
+from ray_musicssl.reporting.paper import headline
+from ray_musicssl.reporting.scores import MetricScore, Score
+
+Kind = Literal["trained", "untrained", "baseline"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One row of the probe table."""
+
+    label: str
+    kind: Kind
+    run: Run | None  # the run it comes from, or whose architecture it has
+    scores: Mapping[str, Score]  # by task
+    repeats: tuple["Model", ...] = ()  # the models that it stands for, which differ by a seed alone; empty: itself
+
+    @property
+    def singles(self) -> tuple["Model", ...]:
+        """The models that it stands for, itself if there are no others."""
+        return self.repeats or (self,)
+
+    @property
+    def preset(self) -> str:
+        """The preset of a trained model's run; empty where the paper has nothing to compare with."""
+        is_of_run = self.kind == "trained" and self.run is not None and self.run.config is not None
+        return self.run.config.preset if is_of_run else ""  # pyright: ignore[reportOptionalMemberAccess]
+
+    @property
+    def scale(self) -> str:
+        """The scale its run was trained at; empty at the preset's own size."""
+        return self.run.config.scale if self.run is not None and self.run.config is not None else ""
+
+    def headline(self, task: str) -> MetricScore | None:
+        """The task's headline score, if this model has one."""
+        score = self.scores.get(task)
+        return score.metrics[headline(task, list(score.metrics))] if score else None

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from ray_musicssl.reporting.found import find
+from ray_musicssl.reporting.html import to_csv
+from ray_musicssl.reporting.scoreboard import scoreboard
+
+from .conftest import score, write_json, write_run
+
+TASK = "gtzan_genre"
+
+
+def write(root, name, points, *, seed=0, preset="musichubert-demo", shards="music", twin=None, layers=(0.5, 0.5)):
+    rng = np.random.default_rng(0)
+    home = root / "runs" / name
+    write_run(home, preset, [{"step": 1}], training={"max_steps": 10, "seed": seed})
+    write_json(home / "started.json", {"provenance": {"shards": shards, "labels": []}})
+    found = {**score(name, TASK, points, rng), "layer_weights": list(layers)}
+    write_json(home / "scores" / f"{TASK}.json", found)
+    if twin is not None:
+        found = {**score(f"random:{name}", TASK, twin, rng), "encoder_hash": f"untrained {twin}"}
+        write_json(root / "baselines" / f"random-{name}" / "scores" / f"{TASK}.json", found)
+
+
+def mean_of(root, name):
+    (score,) = [s for s in find(root).scores if s.model == name]
+    return score.metrics["accuracy"].mean
+
+
+def test_runs_that_differ_by_their_seed_are_one_row(tmp_path):
+    for seed, points in enumerate((50, 60, 70), start=1):
+        write(tmp_path, f"music-s{seed}", points, seed=seed, layers=(seed / 6, 1 - seed / 6))
+    board = scoreboard(find(tmp_path))
+    (model,) = board.models
+    assert model.label == "music (3 seeds)"
+    means = [mean_of(tmp_path, f"music-s{seed}") for seed in (1, 2, 3)]
+    found = model.scores[TASK].metrics["accuracy"]
+    assert found.values == pytest.approx(means)
+    assert (found.mean, found.sd) == pytest.approx((np.mean(means), np.std(means)))
+    assert model.scores[TASK].layer_weights == pytest.approx((2 / 6, 4 / 6))
+    # Every run keeps its own lines.
+    assert {line.split(",")[0] for line in to_csv(board).splitlines()[1:]} == {"music-s1", "music-s2", "music-s3"}
+
+
+@pytest.mark.parametrize("other", [{"preset": "musichubert-small"}, {"shards": "speech"}])
+def test_runs_that_differ_by_more_are_rows_of_their_own(tmp_path, other):
+    write(tmp_path, "a-s1", 50, seed=1)
+    write(tmp_path, "a-s2", 60, seed=2, **other)
+    assert [model.label for model in scoreboard(find(tmp_path)).models] == ["a-s1", "a-s2"]
+
+
+def test_a_joined_row_is_compared_with_the_joined_twins(tmp_path):
+    for seed, (points, twin) in enumerate(((50, 30), (60, 40), (70, 50)), start=1):
+        write(tmp_path, f"a-s{seed}", points, seed=seed, twin=twin)
+    (entry,) = scoreboard(find(tmp_path)).gains()
+    assert (entry.model.label, entry.twin.label) == ("a (3 seeds)", "random:a (3 seeds)")
+    assert entry.gains[0].points == pytest.approx(20, abs=2)
+    assert entry.gains[0].spread == pytest.approx(np.hypot(8.165, 8.165), abs=1)
+
+
+def test_one_untrained_encoder_under_several_names_is_one_row_without_a_spread_of_its_own(tmp_path):
+    for seed in (1, 2):
+        write(tmp_path, f"a-s{seed}", 50, seed=seed, twin=30)
+    untrained = scoreboard(find(tmp_path)).of_kind("untrained")
+    assert [model.label for model in untrained] == ["random:a"]
+    assert len(untrained[0].scores[TASK].metrics["accuracy"].values) == 3  # the probe's seeds
