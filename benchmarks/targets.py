@@ -12,13 +12,12 @@ Conventions:
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from benchmarks.command import musicssl, run_all
 from ray_musicssl.probing.sources import scores_home
 
 PRESET = "musichubert-demo"
@@ -92,18 +91,11 @@ def main() -> None:
     )
     if not given.table_only:
         prepare(study)
-        with ThreadPoolExecutor(given.jobs) as pool:
-            for _ in pool.map(lambda run: pretrain(study, *run), study.runs()):
-                pass
+        run_all((partial(pretrain, study, *run) for run in study.runs()), given.jobs)
         probe(study)
     for part in ("valid", "metrics"):
         print(f"\n{'Validation' if part == 'valid' else 'Test'}, x 100\n")
         print("\n".join(table(study, part)))
-
-
-def musicssl(*words: object) -> None:
-    """Run a command of the package."""
-    subprocess.run([sys.executable, "-m", "ray_musicssl.cli", *map(str, words)], check=True)
 
 
 def features_of(targets: str) -> list[str]:

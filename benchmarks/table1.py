@@ -1,0 +1,133 @@
+"""Table 1 in miniature: all 13 tasks, for encoders trained on music and on speech, untrained ones and hand-made features.
+
+    python -m benchmarks.table1 --out OUT --speech /usr/share/klettres    # an hour on 2 cores; a re-run goes on
+
+Conventions:
+    Three encoders of one size and budget a seed: MusicHuBERT and Music2Vec on the demo's music, MusicHuBERT on recorded speech
+    (any folder of recordings, such as Debian's `klettres-data`; without one that row is left out).
+    Recordings shorter than a crop teach nothing, so all of a folder are joined, by path, into files of half a minute.
+    Probe sets are of the size `--sets`, larger than the demo's, so that their own noise is smaller.
+    `OUT/report.html`, `results.md` and `table1.csv` hold the table; a row is the mean over pre-training seeds.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from benchmarks.command import musicssl, run_all
+
+BUDGETS = ("demo", "small")
+BASELINES = ("mfcc", "chroma", "mfcc+semitone")
+RECORDING_S = 30.0
+SAMPLE_RATE = 16_000
+SUFFIXES = (".ogg", ".wav", ".flac", ".mp3")
+# As in the demo: small sets, so that smaller batches give a probe about as many steps as the official sets do.
+RECIPE = ("batch_size=16", "beat_max_epochs=6")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Where everything lies and how much of it there is."""
+
+    out: Path
+    budget: str
+    sets: str
+    seeds: tuple[int, ...]
+    speech: Path | None
+
+    @property
+    def rows(self) -> dict[str, tuple[str, str]]:
+        """Each trained row's preset and what it is trained on."""
+        rows = {
+            "musichubert": (f"musichubert-{self.budget}", "music"),
+            "music2vec": (f"music2vec-{self.budget}", "music"),
+        }
+        return rows | ({"speech": (f"musichubert-{self.budget}", "speech")} if self.speech else {})
+
+    def runs(self) -> Iterator[tuple[str, int]]:
+        """Every run, all rows of one seed before the next seed."""
+        for seed in self.seeds:
+            for row in self.rows:
+                yield row, seed
+
+    def run_dir(self, row: str, seed: int) -> Path:
+        """One pre-training run."""
+        return self.out / "runs" / f"{row}-s{seed}"
+
+
+def main() -> None:
+    """Run what is missing and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--speech", type=Path, help="a folder of recorded speech")
+    parser.add_argument("--budget", choices=BUDGETS, default="demo", help="size of encoders, training and pool")
+    parser.add_argument("--sets", default="small", help="size of the probe sets")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="pre-training seeds")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
+    given = parser.parse_args()
+    study = Study(out=given.out, budget=given.budget, sets=given.sets, seeds=tuple(given.seeds), speech=given.speech)
+    make_pools(study)
+    run_all((partial(pretrain, study, row, seed) for row, seed in study.runs()), given.jobs)
+    probe(study)
+    musicssl("report", study.out)
+
+
+def make_pools(study: Study) -> None:
+    """Music and speech as shards with labels, and the probe sets."""
+    musicssl("demo-data", study.out / "music", "--preset", study.budget, "--sets", "pool")
+    sets = "gtzan,giantsteps,nsynth,emomusic,magnatagatune,vocalset,mtg_jamendo"
+    musicssl("demo-data", study.out / "data", "--preset", study.sets, "--sets", sets)
+    pools = {"music": study.out / "music" / "pool"}
+    if study.speech:
+        pools["speech"] = join_recordings(study.speech, study.out / "speech")
+    for name, pool in pools.items():
+        shards, codebook = study.out / f"shards-{name}", study.out / "codebooks" / name
+        musicssl("prepare", "--audio", pool, "--out", shards)
+        musicssl("kmeans", "--shards", shards, "--out", codebook, "--preset", f"musichubert-{study.budget}")
+        musicssl("label", "--shards", shards, "--codebook", codebook)
+
+
+def join_recordings(source: Path, out: Path) -> Path:
+    """Write the recordings under a folder one after another, in the order of their paths, as files of equal length."""
+    if out.exists():
+        return out
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    waves = []
+    for path in paths:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        waves.append(soxr.resample(wave.mean(axis=1), rate, SAMPLE_RATE, quality="HQ"))
+    joined, length = np.concatenate(waves), round(RECORDING_S * SAMPLE_RATE)
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for number in range(len(joined) // length):
+        part = joined[number * length : (number + 1) * length]
+        soundfile.write(unfinished / f"{number:04d}.wav", part, SAMPLE_RATE, subtype="PCM_16")
+    unfinished.rename(out)
+    return out
+
+
+def pretrain(study: Study, row: str, seed: int) -> None:
+    """One run on one core."""
+    preset, pool = study.rows[row]
+    where = ("--shards", study.out / f"shards-{pool}", "--run-dir", study.run_dir(row, seed))
+    musicssl("pretrain", preset, *where, f"training.seed={seed}", "scaling.num_workers=1")
+
+
+def probe(study: Study) -> None:
+    """Every run, the untrained twins of those on music, and the hand-made features."""
+    runs = [study.run_dir(row, seed) for row, seed in study.runs()]
+    untrained = [f"random:{study.run_dir(row, seed)}" for row, seed in study.runs() if study.rows[row][1] == "music"]
+    places = ["--data", study.out / "data" / "datasets", "--out", study.out / "baselines"]
+    recipe = [word for setting in RECIPE for word in ("--set", setting)]
+    cache = ["--cache", study.out / "features"]
+    musicssl("probe", *runs, *untrained, *BASELINES, "--tasks", "all", *places, *cache, *recipe)
+
+
+if __name__ == "__main__":
+    main()
