@@ -23,6 +23,10 @@ class DataError(MusicsslError, ValueError):
     exit_code = 3
 
 
+class NotThereError(DataError):
+    """What was looked for is not there at all, as a data set that was never downloaded."""
+
+
 class ResumeRefusedError(MusicsslError):
     """What is on disk was made with other settings or inputs; going on would mix the two."""
 

@@ -1,13 +1,14 @@
 """Commands that only look: presets, tasks, the machine."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ray_musicssl.commands.options import Json, Scale, print_rows
-from ray_musicssl.errors import ConfigError
+from ray_musicssl.commands.options import Json, Scale, SplitLists, print_rows
+from ray_musicssl.errors import ConfigError, DataError
 
 
 def presets(
@@ -43,21 +44,34 @@ def _preset_rows(*, as_json: bool) -> list[dict[str, Any]]:
 
 def tasks(
     action: Annotated[str, typer.Argument(help="`list` or `check`.")] = "list",
-    name: Annotated[str, typer.Argument(help="The task to check.")] = "",
+    name: Annotated[str, typer.Argument(help="The task to check, or `all`.")] = "",
     data: Annotated[Path | None, typer.Option(help="The data set's folder, or its parent.")] = None,
     annotations_only: Annotated[bool, typer.Option("--annotations-only", help="Do not look at audio.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything is left out.")] = False,
+    split_lists: SplitLists = None,
     as_json: Json = False,
 ) -> None:
     """List the downstream tasks, or check a data set before spending time on it."""
-    from ray_musicssl.tasks.listing import check_task, describe_tasks
+    from ray_musicssl.tasks.listing import check_all, check_task, describe_tasks, faults
 
     if action == "list":
         print_rows(describe_tasks(), as_json=as_json)
         return
     if action != "check" or not name or data is None:
-        raise ConfigError(f"tasks {action} {name}: write `musicssl tasks` or `musicssl tasks check NAME --data DIR`")
-    found = check_task(name, data, annotations_only=annotations_only)
-    print(json.dumps(found) if as_json else json.dumps(found, indent=1))
+        raise ConfigError(
+            f"tasks {action} {name}: write `musicssl tasks` or `musicssl tasks check NAME|all --data DIR`"
+        )
+    check = check_all if name == "all" else partial(check_task, name)
+    found = check(data, annotations_only=annotations_only, split_lists=split_lists)
+    rows = found if isinstance(found, list) else [found]
+    if as_json:
+        print(json.dumps(found))
+    else:
+        from ray_musicssl.commands.task_sheet import print_checks
+
+        print_checks(rows)
+    if wrong := faults(rows, strict=strict):
+        raise DataError(f"{'; '.join(wrong)}; what is listed above says why")
 
 
 def doctor(

@@ -16,6 +16,9 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, e.g. optim.peak_lr=5e-4.")
 ]
 Tasks = Annotated[str, typer.Option(help="Comma-separated task names, or `all`.")]
+SplitLists = Annotated[
+    Path | None, typer.Option(help="Folder of GTZAN's train_, valid_ and test_filtered.txt, if not in the data folder.")
+]
 BadFraction = Annotated[float, typer.Option(help="Above this share of unusable files, exit with code 3.")]
 Preset = Annotated[str, typer.Option(help="Take the settings of a preset.")]
 Scale = Annotated[str, typer.Option(help="The preset in another size: `demo` for minutes on 2 cores.")]

@@ -7,7 +7,7 @@ Conventions:
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -19,6 +19,8 @@ from ray_musicssl.registry import Registry
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 TaskKind = Literal["multiclass", "multilabel", "regression", "beats"]
+Reason = Literal["missing", "empty", "undecodable", "too_short", "no_label", "bad_row"]
+"""Why an item cannot be used."""
 Pooling = Literal["embeddings", "outputs"]
 """What is averaged over the windows of a track: their features, before the probe; or the probe's outputs, by `score`."""
 
@@ -26,11 +28,19 @@ Pooling = Literal["embeddings", "outputs"]
 TASKS = Registry(
     "task",
     {
+        "magnatagatune": "ray_musicssl.tasks.magnatagatune:MagnaTagATune",
         "giantsteps_key": "ray_musicssl.tasks.giantsteps:GiantStepsKey",
         "gtzan_genre": "ray_musicssl.tasks.gtzan:GtzanGenre",
         "emomusic": "ray_musicssl.tasks.emomusic:EmoMusic",
+        "nsynth_instrument": "ray_musicssl.tasks.nsynth:NsynthInstrument",
         "nsynth_pitch": "ray_musicssl.tasks.nsynth:NsynthPitch",
+        "vocalset_technique": "ray_musicssl.tasks.vocalset:VocalSetTechnique",
+        "vocalset_singer": "ray_musicssl.tasks.vocalset:VocalSetSinger",
         "gtzan_rhythm": "ray_musicssl.tasks.gtzan:GtzanRhythm",
+        "mtg_instrument": "ray_musicssl.tasks.jamendo:MtgInstrument",
+        "mtg_moodtheme": "ray_musicssl.tasks.jamendo:MtgMoodTheme",
+        "mtg_genre": "ray_musicssl.tasks.jamendo:MtgGenre",
+        "mtg_top50": "ray_musicssl.tasks.jamendo:MtgTop50",
     },
 )
 
@@ -46,7 +56,9 @@ class Example:
     target: Any  # class index | multi-hot list | list of numbers | beat times in seconds, by the task's kind
     offset_s: float = 0.0
     duration_s: float | None = None  # None: to the end of the file
-    group: str = ""  # what no two splits may share beside track and audio: artist, singer, instrument; empty: nothing
+    # What no two splits may share beside track and audio: artist, singer, instrument; empty: nothing. Several are
+    # joined by `leakage.GROUP_SEPARATOR`.
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +68,7 @@ class Skipped:
     id: str
     split: str
     path: str
-    reason: Literal["missing", "empty", "undecodable", "too_short", "no_label", "bad_row"]
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +80,7 @@ class TaskData:
     expected: Mapping[Split, int]  # tracks (or notes) that the annotations promise, by split
     classes: Sequence[str]  # what each output stands for; the probe's last layer is this wide
     notes: Sequence[str] = ()  # what a reader of the scores should know of this copy of the data set
+    official: Mapping[Split, int] | None = None  # as `expected`, of the published data set; None: not published
 
     def split(self, split: Split) -> list[Example]:
         """The examples of one split, in order."""
@@ -124,14 +137,3 @@ def count_notes(dataset: str, expected: Mapping[Split, int], official: Mapping[S
         return []
     here, there = (", ".join(f"{split} {counts[split]}" for split in SPLITS) for counts in (expected, official))
     return [f"this copy of {dataset} lists {here}; the official one {there}: scores do not compare with published ones"]
-
-
-@dataclass
-class SkipList:
-    """Collects what a reader leaves out."""
-
-    items: list[Skipped] = field(default_factory=list)
-
-    def add(self, *, id: str, split: str, path: Path, reason: Any) -> None:  # noqa: A002  (the data sets' own word)
-        """Note one item."""
-        self.items.append(Skipped(id=id, split=split, path=str(path), reason=reason))

@@ -3,11 +3,11 @@
 Conventions:
     Clips of 45 s, `clips_45seconds/<song_id>.mp3`, are cut into windows of 5 s; a clip's answer is the mean over them.
     Targets are [arousal, valence], each less the mean and divided by the standard deviation of the development clips.
-    `static_annotations.csv` holds the ratings (1 to 9), `songs_info.csv` artists and the official evaluation set; columns are
-    found by name, and values may carry blanks.
+    `static_annotations.csv` holds the ratings (1 to 9), `songs_info.csv` artists and the official evaluation set;
+    columns are found by name, and values may carry blanks.
 
-Source: Soleymani et al. 2013. Test is the official evaluation set; the rest is split by artist as Castellon, Donahue and
-Liang 2021 do, which gives 504 / 115 / 125 clips.
+Source: Soleymani et al. 2013. Test is the official evaluation set; the rest is split by artist as Castellon, Donahue
+and Liang 2021 do, which gives 504 / 115 / 125 clips.
 """
 
 import csv
@@ -15,21 +15,25 @@ import hashlib
 import math
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import Example, Pooling, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
-from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing, need_every_split
+from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.leakage import Apart
+from ray_musicssl.tasks.locate import find_all, find_one
 from ray_musicssl.tasks.metrics import by_song, r2
+from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
 
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 504, "valid": 115, "test": 125}
 WINDOW_S = 5.0
 LEAST_WINDOW_S = 2.5  # a shorter rest at a clip's end is dropped; clips decode to between 44.6 and 45.04 s
 NUMBERS = ("arousal", "valence")
 SUFFIXES = (".mp3", ".wav")
+# The official evaluation set was not chosen by artist: 52 of its 112 artists have development clips too.
+APART = Apart(noun="artist", pairs=[("train", "valid")])
 _EVALUATION = "evaluation"
 # Source: of ten hash values of an artist's name, eight go to train.
 _TRAIN_SHARE, _HASH_RANGE = 8, 10
@@ -41,6 +45,7 @@ class Clip:
 
     id: str
     split: Split
+    artist: str
     ratings: tuple[float, float] | None  # arousal, valence from 1 to 9; None if they cannot be read
 
 
@@ -57,34 +62,34 @@ class EmoMusic:
         """Read annotations and audio under `data_dir`.
 
         Raises:
-            DataError: if a table, one of its columns or the audio folder is missing, or a split has no usable clip.
+            DataError: if a table, one of its columns or the audio folder is missing, a split has no usable clip, or
+                train and valid share an artist.
         """
         data_dir = Path(data_dir)
         clips = _clips(data_dir)
-        folders = [] if annotations_only else _audio_dirs(data_dir)
-        examples: list[Example] = []
-        skipped = SkipList()
         targets = _standardised(clips)
-        for clip in clips:
-            path = first_existing(folders, [clip.id + suffix for suffix in SUFFIXES])
-            check = check_audio(path, min_s=LEAST_WINDOW_S)
-            path = path or (folders[0] if folders else data_dir / "clips_45seconds") / (clip.id + SUFFIXES[0])
-            fault = "bad_row" if clip.ratings is None else None if annotations_only else check.fault
-            if fault:
-                skipped.add(id=clip.id, split=clip.split, path=path, reason=fault)
-                continue
-            example = Example(id=clip.id, track=clip.id, path=path, split=clip.split, target=targets[clip.id])
-            examples += [example] if annotations_only else _windows(example, check.duration_s)
-        expected: dict[Split, int] = {split: sum(clip.split == split for clip in clips) for split in OFFICIAL_COUNTS}
-        data = TaskData(
-            examples=sorted(examples, key=lambda example: example.id),
-            skipped=skipped.items,
-            expected=expected,
+        items = [
+            Item(
+                id=clip.id,
+                split=clip.split,
+                names=[clip.id + suffix for suffix in SUFFIXES],
+                target=targets.get(clip.id),
+                fault="bad_row" if clip.ratings is None else None,
+                group=artist_name(clip.artist),
+            )
+            for clip in clips
+        ]
+        listing = Listing(
+            dataset="EmoMusic",
+            items=items,
+            folders=[data_dir / "clips_45seconds"] if annotations_only else _audio_dirs(data_dir),
             classes=NUMBERS,
-            notes=count_notes("EmoMusic", expected, OFFICIAL_COUNTS),
+            official=OFFICIAL_COUNTS,
+            windows=Windows(length_s=WINDOW_S, least_s=LEAST_WINDOW_S),
+            min_s=LEAST_WINDOW_S,
+            apart=APART,
         )
-        need_every_split("EmoMusic", data_dir, data)
-        return data
+        return read_items(listing, data_dir, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """The coefficient of determination of both numbers and their mean, one answer a clip."""
@@ -95,10 +100,15 @@ class EmoMusic:
         return {"r2": sum(found.values()) / len(found), **{f"r2_{name}": value for name, value in found.items()}}
 
 
-def development_split(artist: str) -> Split:
-    """Train or valid, by a hash of the artist's name in lower case with ASCII letters and single blanks alone."""
+def artist_name(artist: str) -> str:
+    """The artist's name in lower case, with ASCII letters and single blanks alone."""
     kept = "".join(letter for letter in artist.lower() if letter in string.ascii_lowercase or letter.isspace())
-    digest = int(hashlib.sha1(" ".join(kept.split()).encode(), usedforsecurity=False).hexdigest(), 16)
+    return " ".join(kept.split())
+
+
+def development_split(artist: str) -> Split:
+    """Train or valid, by a hash of `artist_name`."""
+    digest = int(hashlib.sha1(artist_name(artist).encode(), usedforsecurity=False).hexdigest(), 16)
     return "train" if digest % _HASH_RANGE < _TRAIN_SHARE else "valid"
 
 
@@ -111,7 +121,8 @@ def _clips(data_dir: Path) -> list[Clip]:
     for row in _rows(info_path, ("song_id", "Artist", "Mediaeval 2013 set")):
         is_test = row["Mediaeval 2013 set"] == _EVALUATION
         split: Split = "test" if is_test else development_split(row["Artist"])
-        clips.append(Clip(id=row["song_id"], split=split, ratings=_ratings(rated.get(row["song_id"], {}))))
+        ratings = _ratings(rated.get(row["song_id"], {}))
+        clips.append(Clip(id=row["song_id"], split=split, artist=row["Artist"], ratings=ratings))
     return clips
 
 
@@ -145,20 +156,11 @@ def _standardised(clips: Sequence[Clip]) -> dict[str, list[float]]:
     return {clip_id: ((np.array(ratings) - mean) / spread).tolist() for clip_id, ratings in rated.items()}
 
 
-def _windows(clip: Example, duration_s: float) -> list[Example]:
-    """A clip's windows of 5 s; a rest that is long enough is a window too."""
-    starts = np.arange(0, max(duration_s - LEAST_WINDOW_S, 0) + 1e-9, WINDOW_S).tolist()
-    return [
-        replace(clip, id=f"{clip.id}-{number:03d}", offset_s=start, duration_s=min(WINDOW_S, duration_s - start))
-        for number, start in enumerate(starts)
-    ]
-
-
 def _audio_dirs(data_dir: Path) -> list[Path]:
     found = find_all(data_dir, "clips_45seconds", "clips_45sec", "audio")
     if not found:
         raise DataError(
-            f"no EmoMusic audio under {data_dir}; expected clips_45seconds/<song_id>.mp3 there or a folder or two below; "
-            f"unpack clips_45sec.tar.gz beside the tables"
+            f"no EmoMusic audio under {data_dir}; expected clips_45seconds/<song_id>.mp3 there or a folder or two "
+            f"below; unpack clips_45sec.tar.gz beside the tables"
         )
     return found

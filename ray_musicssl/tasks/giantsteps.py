@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import Example, Pooling, Predictions, SkipList, Split, TaskData, TaskKind, count_notes
-from ray_musicssl.tasks.locate import MIN_AUDIO_S, check_audio, find_all, find_one, first_existing, need_every_split
+from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.leakage import GROUP_SEPARATOR, Apart
+from ray_musicssl.tasks.locate import find_all, find_one
 from ray_musicssl.tasks.metrics import EnsembleRule, accuracy, by_song, key_score
+from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
 
 TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 FLAT_OF = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}
@@ -42,6 +44,7 @@ class Track:
     id: str
     split: Split
     key: str  # as annotated; may be unreadable
+    artists: Sequence[str] = ()
 
 
 class GiantStepsKey:
@@ -62,33 +65,21 @@ class GiantStepsKey:
         A track gives consecutive clips of 30 s, an incomplete last one dropped; a shorter track gives one clip.
 
         Raises:
-            DataError: if an annotation folder is missing, or a split has no usable track.
+            DataError: if an annotation folder is missing, a split has no usable track, or train and valid share an
+                artist.
         """
         data_dir = Path(data_dir)
-        tracks = [*_pool_tracks(data_dir), *_test_tracks(data_dir)]
-        folders = [] if annotations_only else _audio_dirs(data_dir)
-        examples: list[Example] = []
-        skipped = SkipList()
-        for track in tracks:
-            path = first_existing(folders, [track.id + suffix for suffix in SUFFIXES])
-            check = check_audio(path)
-            path = path or (folders[0] if folders else data_dir / "audio") / (track.id + SUFFIXES[0])
-            target = key_class(track.key)
-            fault = "no_label" if target is None else None if annotations_only else check.fault
-            if fault:
-                skipped.add(id=track.id, split=track.split, path=path, reason=fault)
-            else:
-                examples += _clips(track, path, target, None if annotations_only else check.duration_s)
-        expected: dict[Split, int] = {split: sum(t.split == split for t in tracks) for split in OFFICIAL_COUNTS}
-        data = TaskData(
-            examples=sorted(examples, key=lambda example: example.id),
-            skipped=skipped.items,
-            expected=expected,
+        items = [_item(track) for track in [*_pool_tracks(data_dir), *_test_tracks(data_dir)]]
+        listing = Listing(
+            dataset="GiantSteps",
+            items=items,
+            folders=[data_dir / "audio"] if annotations_only else _audio_dirs(data_dir),
             classes=KEYS,
-            notes=count_notes("GiantSteps", expected, OFFICIAL_COUNTS),
+            official=OFFICIAL_COUNTS,
+            windows=Windows(length_s=CLIP_S, least_s=CLIP_S, slack_s=CLIP_SLACK_S),
+            apart=Apart(noun="artist", pairs=[("train", "valid")]),  # of the tracks of test no artist is given
         )
-        need_every_split("GiantSteps", data_dir, data)
-        return data
+        return read_items(listing, data_dir, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """MIREX weighted score and accuracy, one guess a song."""
@@ -112,25 +103,16 @@ def key_class(text: str) -> int | None:
     return KEYS.index(name) if name in KEYS and len(words) == 2 else None
 
 
-def _clips(track: Track, path: Path, target: int | None, duration_s: float | None) -> list[Example]:
-    """The track's clips; one without bounds if its duration is not known."""
-    if duration_s is None:
-        return [Example(id=track.id, track=track.id, path=path, split=track.split, target=target)]
-    whole = int((duration_s + CLIP_SLACK_S) // CLIP_S)
-    bounds = [(index * CLIP_S, CLIP_S) for index in range(whole)] or [(0.0, duration_s)]
-    return [
-        Example(
-            id=f"{track.id}-{index:03d}",
-            track=track.id,
-            path=path,
-            split=track.split,
-            target=target,
-            offset_s=offset_s,
-            duration_s=clip_s,
-        )
-        for index, (offset_s, clip_s) in enumerate(bounds)
-        if clip_s >= MIN_AUDIO_S
-    ]
+def _item(track: Track) -> Item:
+    target = key_class(track.key)
+    return Item(
+        id=track.id,
+        split=track.split,
+        names=[track.id + suffix for suffix in SUFFIXES],
+        target=target,
+        fault="no_label" if target is None else None,
+        group=GROUP_SEPARATOR.join(artist for artist in track.artists if artist),
+    )
 
 
 def artist_splits(artists_of: Sequence[Sequence[str]]) -> list[Split]:
@@ -163,13 +145,13 @@ def _pool_tracks(data_dir: Path) -> list[Track]:
         )
     keys = _columns(keys_path)
     artists = {row["ID"]: row.get("ARTIST", "") for row in _columns(artists_path)}
-    splits = artist_splits([[name.strip() for name in artists.get(row["ID"], "").split(",")] for row in keys])
+    artists_of = [[name.strip() for name in artists.get(row["ID"], "").split(",")] for row in keys]
     tracks: list[Track] = []
-    for row, split in zip(keys, splits, strict=True):
+    for row, names, split in zip(keys, artists_of, artist_splits(artists_of), strict=True):
         key = row.get("MANUAL KEY", "-").strip()
         has_one_key = "/" not in key and key != "-"
         if row.get("C", "").strip() == SURE and has_one_key:
-            tracks.append(Track(id=row["ID"], split=split, key=key))
+            tracks.append(Track(id=row["ID"], split=split, key=key, artists=names))
     return tracks
 
 

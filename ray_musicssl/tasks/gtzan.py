@@ -11,37 +11,30 @@ Peeters 2015 and its copies.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import (
-    SPLITS,
-    Example,
-    Pooling,
-    Predictions,
-    SkipList,
-    Split,
-    TaskData,
-    TaskKind,
-    count_notes,
-)
+from ray_musicssl.errors import DataError, NotThereError
+from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
-from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing, need_every_split
-from ray_musicssl.tasks.metrics import accuracy, beat_f1
+from ray_musicssl.tasks.locate import find_all, find_one, first_existing
+from ray_musicssl.tasks.metrics import beat_f1
+from ray_musicssl.tasks.reading import Answer, Item, Listing, read_items
+from ray_musicssl.tasks.scores import class_scores
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 443, "valid": 197, "test": 290}
 AUDIO_FOLDERS = ("genres", "genres_original", "Data/genres_original", "Data/genres")
 SUFFIXES = (".wav", ".au")
+LISTS_REMEDY = (
+    "train_, valid_ and test_filtered.txt name the 443, 197 and 290 tracks that are neither repeated, mislabelled nor "
+    "distorted; Kereliuk, Sturm and Larsen published them on GitHub in coreyker/dnn-mgr, a copy is in "
+    "jongpillee/music_dataset_split; put them beside the audio, or give their folder as --split-lists"
+)
 # Source: Ma et al. 2023, 3.2 says 20 ms; mir_eval's default is 70 ms. Both are reported.
 TOLERANCES_S = {"20ms": 0.020, "70ms": 0.070}
-
-Answer = Callable[[str, float], Any]
-"""(track, duration in seconds or infinity) -> the target, or None if there is none."""
 
 
 class GtzanGenre:
@@ -53,6 +46,9 @@ class GtzanGenre:
     metrics = ("accuracy",)
     pooling: Pooling = "outputs"
 
+    def __init__(self, *, split_lists: Path | None = None) -> None:
+        self.split_lists = split_lists  # the folder of the three lists; None: they are looked for in the data folder
+
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Read lists and audio under `data_dir`.
 
@@ -60,13 +56,11 @@ class GtzanGenre:
             DataError: if a list or the audio folder is missing, or a split has no usable track.
         """
         data_dir = Path(data_dir)
-        return _read(data_dir, GENRES, _genre_of, annotations_only=annotations_only)
+        return _read(data_dir, GENRES, _genre_of, split_lists=self.split_lists, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Accuracy: the fraction of clips whose genre is found."""
-        answers = np.array([example.target for example in predictions.examples])
-        guesses = np.stack(predictions.outputs).argmax(axis=1)
-        return {"accuracy": accuracy(answers, guesses)}
+        return class_scores(predictions)
 
 
 class GtzanRhythm:
@@ -78,8 +72,9 @@ class GtzanRhythm:
     metrics = ("f1_20ms", "f1_70ms", "f1_20ms_per_track", "f1_70ms_per_track")
     pooling: Pooling = "outputs"
 
-    def __init__(self, decoder: Literal["dbn", "peaks"] = "dbn") -> None:
+    def __init__(self, decoder: Literal["dbn", "peaks"] = "dbn", *, split_lists: Path | None = None) -> None:
         self.decoder = decoder
+        self.split_lists = split_lists  # as for genres
 
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Read lists, beats and audio under `data_dir`; beats after the end of the audio are dropped.
@@ -89,7 +84,9 @@ class GtzanRhythm:
         """
         data_dir = Path(data_dir)
         beats_of = BeatFiles(data_dir)
-        return _read(data_dir, ("beat",), beats_of.within, annotations_only=annotations_only)
+        return _read(
+            data_dir, ("beat",), beats_of.within, split_lists=self.split_lists, annotations_only=annotations_only
+        )
 
     def decode(self, predictions: Predictions) -> list[np.ndarray]:
         """Beat times in seconds of every example."""
@@ -108,49 +105,38 @@ class GtzanRhythm:
         return {name: scores[name] for name in self.metrics}
 
 
-def _genre_of(track: str, duration_s: float) -> int:  # noqa: ARG001  (an `Answer`)
-    return GENRES.index(track.split(".", maxsplit=1)[0])
+def _genre_of(item: Item, duration_s: float) -> int:  # noqa: ARG001  (an `Answer`)
+    return GENRES.index(item.id.split(".", maxsplit=1)[0])
 
 
-def _read(data_dir: Path, classes: tuple[str, ...], answer: Answer, *, annotations_only: bool) -> TaskData:
+def _read(
+    data_dir: Path, classes: tuple[str, ...], answer: Answer, *, split_lists: Path | None, annotations_only: bool
+) -> TaskData:
     """Examples of the tracks in the lists; what `answer` gives is their target."""
-    lists = {split: _track_list(data_dir, split) for split in SPLITS}
-    folders = [] if annotations_only else [_audio_dir(data_dir)]
-    examples: list[Example] = []
-    skipped = SkipList()
-    for split in SPLITS:
-        for line in lists[split]:
-            track = Path(line).stem
-            if line.split("/")[0] not in GENRES or track.split(".")[0] != line.split("/")[0]:
-                skipped.add(id=track, split=split, path=data_dir / line, reason="bad_row")
-                continue
-            path = first_existing(folders, [str(Path(line).with_suffix(suffix)) for suffix in SUFFIXES])
-            check = check_audio(path)
-            path = path or (folders[0] if folders else data_dir) / line
-            if not annotations_only and check.fault:
-                skipped.add(id=track, split=split, path=path, reason=check.fault)
-                continue
-            duration_s = None if annotations_only else check.duration_s
-            target = answer(track, float("inf") if duration_s is None else duration_s)
-            if target is None:
-                skipped.add(id=track, split=split, path=path, reason="no_label")
-                continue
-            example = Example(id=track, track=track, path=path, split=split, target=target, duration_s=duration_s)
-            examples.append(example)
-    expected: dict[Split, int] = {split: len(lists[split]) for split in SPLITS}
-    data = TaskData(
-        examples=sorted(examples, key=lambda example: example.id),
-        skipped=skipped.items,
-        expected=expected,
+    items = [_item(line, split) for split in SPLITS for line in _track_list(data_dir, split, split_lists)]
+    listing = Listing(
+        dataset="GTZAN",
+        items=items,
+        folders=[data_dir if annotations_only else _audio_dir(data_dir)],
         classes=classes,
-        notes=count_notes("GTZAN", expected, OFFICIAL_COUNTS),
+        official=OFFICIAL_COUNTS,
+        answer=answer,
     )
-    need_every_split("GTZAN", data_dir, data)
-    return data
+    return read_items(listing, data_dir, annotations_only=annotations_only)
 
 
-def _track_list(data_dir: Path, split: Split) -> list[str]:
-    path = find_one(data_dir, f"{split}_filtered.txt", what=f"GTZAN fault-filtered {split} list")
+def _item(line: str, split: Split) -> Item:
+    """The track of a line of a list, such as `blues/blues.00029.wav`."""
+    genre, track = line.split("/", maxsplit=1)[0], Path(line).stem
+    is_known = genre in GENRES and track.split(".")[0] == genre
+    names = [str(Path(line).with_suffix(suffix)) for suffix in SUFFIXES]
+    return Item(id=track, split=split, names=names, fault=None if is_known else "bad_row")
+
+
+def _track_list(data_dir: Path, split: Split, split_lists: Path | None) -> list[str]:
+    path = find_one(
+        split_lists or data_dir, f"{split}_filtered.txt", what=f"GTZAN fault-filtered {split} list", remedy=LISTS_REMEDY
+    )
     return list(dict.fromkeys(line.strip() for line in path.read_text().splitlines() if line.strip()))
 
 
@@ -172,7 +158,7 @@ class BeatFiles:
     """The beat annotations of GTZAN, in either release.
 
     Raises:
-        DataError: if neither release is under `data_dir`.
+        NotThereError: if neither release is under `data_dir`.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -180,17 +166,17 @@ class BeatFiles:
         self._beats_dirs = [path for path in found if path.name == "beats" and any(path.glob("gtzan_*.beats"))]
         self._jams_dirs = [path for path in found if path.name == "jams" and any(path.glob("*.jams"))]
         if not self._beats_dirs and not self._jams_dirs:
-            raise DataError(
+            raise NotThereError(
                 f"no GTZAN beat annotations under {data_dir}; expected beats/gtzan_<genre>_00000.beats or "
                 f"jams/<genre>.00000.wav.jams there or a folder or two below; give --data the data set's folder "
                 f"or its parent"
             )
 
-    def within(self, track: str, duration_s: float) -> list[float] | None:
-        """The beats of `track` up to `duration_s`, ascending; None if it has none."""
-        genre, number = track.split(".")
+    def within(self, item: Item, duration_s: float) -> list[float] | None:
+        """The beats of a track up to `duration_s`, ascending; None if it has none."""
+        genre, number = item.id.split(".")
         path = first_existing(self._beats_dirs, [f"gtzan_{genre}_{number}.beats"])
-        jams_path = first_existing(self._jams_dirs, [f"{track}{suffix}.jams" for suffix in (*SUFFIXES, "")])
+        jams_path = first_existing(self._jams_dirs, [f"{item.id}{suffix}.jams" for suffix in (*SUFFIXES, "")])
         try:
             times = read_beats(path) if path else read_jams_beats(jams_path) if jams_path else []
         except (ValueError, KeyError, TypeError, AttributeError):  # not in either format: as good as no annotation

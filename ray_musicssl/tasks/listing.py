@@ -1,18 +1,29 @@
 """Tasks by name: choosing some, describing them, checking a download."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ray_musicssl.errors import ConfigError, DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, TASKS, Task
 
+# Those whose split is in lists that are not part of the data set.
+LISTED_TASKS = ("gtzan_genre", "gtzan_rhythm")
 
-def make_task(name: str) -> Task:
+
+def make_task(name: str, *, split_lists: Path | None = None) -> Task:
     """The task of a name.
+
+    Args:
+        name: one of `TASKS`.
+        split_lists: the folder of the three fault-filtered lists of GTZAN, for the tasks that need them; the others
+            pass it over. None: they are looked for in the data folder.
 
     Raises:
         ConfigError: if there is none; the message lists what there is.
     """
-    return TASKS.load(name)()
+    task_class = TASKS.load(name)
+    return task_class(split_lists=split_lists) if name in LISTED_TASKS else task_class()
 
 
 def choose_tasks(names: str) -> list[str]:
@@ -35,21 +46,67 @@ def describe_tasks() -> list[dict[str, Any]]:
     return [{"name": task.name, "dataset": task.dataset, "metrics": list(task.metrics)} for task in tasks]
 
 
-def check_task(name: str, data_dir: Path, *, annotations_only: bool = False) -> dict[str, Any]:
+def check_task(
+    name: str, data_dir: Path, *, annotations_only: bool = False, split_lists: Path | None = None
+) -> dict[str, Any]:
     """Read a data set as a probe would and count what it gives.
 
     Returns:
-        `{"task", "splits": {split: {"expected", "usable"}}, "reasons": {reason: count}, "notes": [...]}`.
+        `{"task", "splits": {split: {"expected", "usable"}}, "reasons": {reason: count}, "notes": [...], "official":
+        {split: count} or None}`.
 
     Raises:
-        ConfigError: if the task is unknown.
-        DataError: if the data set is not found, or a split has nothing usable.
+        ConfigError: if the task is unknown, or takes no lists.
+        DataError: if the data set is not found, a split has nothing usable, or two splits share something.
     """
-    data = make_task(name).read(data_dir, annotations_only=annotations_only)
+    if split_lists is not None and name not in LISTED_TASKS:
+        raise ConfigError(f"--split-lists {split_lists} says nothing about {name}; it is for {', '.join(LISTED_TASKS)}")
+    data = make_task(name, split_lists=split_lists).read(data_dir, annotations_only=annotations_only)
     used = data.used()
     return {
         "task": name,
         "splits": {split: {"expected": data.expected[split], "usable": used[split]} for split in SPLITS},
         "reasons": data.reasons(),
         "notes": list(data.notes),
+        "official": None if data.official is None else {split: data.official[split] for split in SPLITS},
     }
+
+
+def check_all(
+    data_dir: Path, *, annotations_only: bool = False, split_lists: Path | None = None
+) -> list[dict[str, Any]]:
+    """What `check_task` gives for every task; `{"task", "error", "is_there"}` for one that cannot be read.
+
+    Raises:
+        NotThereError: if none of the data sets is there.
+    """
+    found: list[dict[str, Any]] = []
+    for name in TASKS:
+        lists = split_lists if name in LISTED_TASKS else None
+        try:
+            found.append(check_task(name, data_dir, annotations_only=annotations_only, split_lists=lists))
+        except DataError as error:
+            found.append({"task": name, "error": str(error), "is_there": not isinstance(error, NotThereError)})
+    if not any(row.get("is_there", True) for row in found):
+        raise NotThereError(
+            f"none of the data sets is under {data_dir} or a folder or two below; give --data the folder that they "
+            f"lie in; `musicssl tasks check NAME` says what is looked for"
+        )
+    return found
+
+
+def faults(rows: Sequence[Mapping[str, Any]], *, strict: bool) -> list[str]:
+    """What is wrong with checked tasks: those that cannot be read though they are there.
+
+    Args:
+        rows: what `check_all` gave, or some of it.
+        strict: count also what is left out and data sets that are not there.
+    """
+    wrong = []
+    for row in rows:
+        if "error" in row:
+            if strict or row["is_there"]:
+                wrong.append(f"{row['task']} cannot be read")
+        elif strict and row["reasons"]:
+            wrong.append(f"{row['task']} leaves out {sum(row['reasons'].values())}")
+    return wrong

@@ -7,16 +7,18 @@ Conventions:
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import soundfile
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import TaskData
 
 MAX_DEPTH = 2  # parent -> data set -> the folder its archive unpacks to
 MIN_AUDIO_S = 1.0
+MEMORY_FILES = 1 << 19  # files whose headers and hashes a process remembers: more than any of these data sets has
 
 Fault = Literal["missing", "empty", "undecodable", "too_short"]
 
@@ -54,22 +56,25 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def find_one(data_dir: Path, *patterns: str, what: str) -> Path:
+def find_one(
+    data_dir: Path, *patterns: str, what: str, remedy: str = "give --data the data set's folder or its parent"
+) -> Path:
     """The nearest path that matches.
 
     Args:
         data_dir: where to begin.
         patterns: paths to look for; wildcards allowed.
         what: names the thing in the message.
+        remedy: the end of the message.
 
     Raises:
-        DataError: if there is none; the message says what was expected where.
+        NotThereError: if there is none; the message says what was expected where.
     """
     found = find_all(data_dir, *patterns)
     if not found:
-        raise DataError(
+        raise NotThereError(
             f"no {what} under {data_dir}; expected {' or '.join(patterns)} there or at most {MAX_DEPTH} folders below; "
-            f"give --data the data set's folder or its parent"
+            f"{remedy}"
         )
     return found[0]
 
@@ -92,15 +97,22 @@ def check_audio(path: Path | None, *, min_s: float = MIN_AUDIO_S) -> AudioCheck:
     """Open an audio file's header, no more, and say how long it is or why it cannot be used."""
     if path is None or not path.is_file():
         return AudioCheck(fault="missing")
-    if path.stat().st_size == 0:
+    status = path.stat()
+    if status.st_size == 0:
         return AudioCheck(fault="empty")
     try:
-        duration_s = float(soundfile.info(path).duration)
+        duration_s = _duration_s(path, status.st_size, status.st_mtime_ns)
     except (soundfile.LibsndfileError, OSError):
         return AudioCheck(fault="undecodable")
     if duration_s == 0:
         return AudioCheck(fault="empty")
     return AudioCheck(duration_s=duration_s, fault="too_short" if duration_s < min_s else None)
+
+
+@lru_cache(maxsize=MEMORY_FILES)
+def _duration_s(path: Path, size_bytes: int, mtime_ns: int) -> float:  # noqa: ARG001  (a changed file is another)
+    """Seconds of audio, by the header; two tasks of one data set open a file once. Faults are not remembered."""
+    return float(soundfile.info(path).duration)
 
 
 def need_every_split(dataset: str, data_dir: Path, data: TaskData) -> None:

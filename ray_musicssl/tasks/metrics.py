@@ -155,17 +155,25 @@ class TagScore:
     auc: float  # area under the ROC curve
     ap: float  # average precision
     num_classes: int  # with at least one positive and one negative; only these are averaged
+    auc_of_class: Float64[np.ndarray, " classes"]  # NaN where a class cannot be scored
+    ap_of_class: Float64[np.ndarray, " classes"]
 
 
 def tag_score(answers: Bool[np.ndarray, "examples classes"], scores: Float[np.ndarray, "examples classes"]) -> TagScore:
-    """Macro ROC-AUC and average precision; both NaN if no class has a positive and a negative."""
+    """Macro ROC-AUC and average precision, and those of every class; both are NaN if no class can be scored."""
     positives = answers.sum(axis=0)
     usable = np.flatnonzero((positives > 0) & (positives < len(answers)))
-    aucs = [_auc(answers[:, index], scores[:, index]) for index in usable]
-    aps = [_average_precision(answers[:, index], scores[:, index]) for index in usable]
-    if not len(usable):
-        return TagScore(auc=float("nan"), ap=float("nan"), num_classes=0)
-    return TagScore(auc=float(np.mean(aucs)), ap=float(np.mean(aps)), num_classes=len(usable))
+    auc_of_class, ap_of_class = np.full((2, answers.shape[1]), np.nan)
+    for index in usable:
+        auc_of_class[index] = _auc(answers[:, index], scores[:, index])
+        ap_of_class[index] = _average_precision(answers[:, index], scores[:, index])
+    return TagScore(
+        auc=float(auc_of_class[usable].mean()) if len(usable) else float("nan"),
+        ap=float(ap_of_class[usable].mean()) if len(usable) else float("nan"),
+        num_classes=len(usable),
+        auc_of_class=auc_of_class,
+        ap_of_class=ap_of_class,
+    )
 
 
 def _auc(answers: np.ndarray, scores: np.ndarray) -> float:

@@ -1,36 +1,40 @@
-"""NSynth: the pitch of a single note.
+"""NSynth: the pitch and the instrument of a single note.
 
 Conventions:
-    A note is named `<family>_<source>_<nnn>-<pitch>-<velocity>`; the class is its MIDI pitch, 0..127.
+    A note is named `<family>_<source>_<nnn>-<pitch>-<velocity>`; its pitch class is the MIDI pitch, 0..127, its
+    instrument class the family, in the official order.
     Folders: `nsynth-train/`, `nsynth-valid/`, `nsynth-test/`, each with `examples.json` and `audio/<note>.wav`. Without
     `examples.json` the labels are read off the file names.
+    Instruments of train are in neither other split; valid and test share theirs.
 
 Source: Engel et al. 2017; the official split has 289,205 / 12,678 / 4,096 notes.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.base import (
-    SPLITS,
-    Example,
-    Pooling,
-    Predictions,
-    SkipList,
-    Split,
-    TaskData,
-    TaskKind,
-    count_notes,
-)
-from ray_musicssl.tasks.locate import check_audio, find_one, need_every_split
-from ray_musicssl.tasks.metrics import accuracy
+from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.leakage import Apart
+from ray_musicssl.tasks.locate import find_one
+from ray_musicssl.tasks.reading import Item, Listing, read_items
+from ray_musicssl.tasks.scores import class_scores
 
 NUM_PITCHES = 128
+FAMILIES = (
+    *("bass", "brass", "flute", "guitar", "keyboard", "mallet"),
+    *("organ", "reed", "string", "synth_lead", "vocal"),
+)
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 289_205, "valid": 12_678, "test": 4_096}
+
+
+class _Labels(NamedTuple):
+    """What the index, or the name, says of a note; unchecked."""
+
+    pitch: Any
+    family: Any  # index into `FAMILIES`
 
 
 class NsynthPitch:
@@ -46,57 +50,96 @@ class NsynthPitch:
         """Read the three folders under `data_dir`.
 
         Raises:
-            DataError: if a folder is missing, its index is damaged, or a split has no usable note.
+            DataError: if a folder is missing, its index is damaged, a split has no usable note, or an instrument of
+                train is in another split.
         """
-        data_dir = Path(data_dir)
-        examples: list[Example] = []
-        skipped = SkipList()
-        expected: dict[Split, int] = {}
-        for split in SPLITS:
-            folder = find_one(data_dir, f"nsynth-{split}", what=f"NSynth {split} folder")
-            pitches = _pitches(folder)
-            expected[split] = len(pitches)
-            for note, pitch in pitches.items():
-                path = folder / "audio" / f"{note}.wav"
-                labelled = isinstance(pitch, int) and 0 <= pitch < NUM_PITCHES
-                check = check_audio(None if annotations_only else path)
-                fault = "bad_row" if not labelled else None if annotations_only else check.fault
-                if fault:
-                    skipped.add(id=note, split=split, path=path, reason=fault)
-                    continue
-                duration_s = None if annotations_only else check.duration_s
-                example = Example(id=note, track=note, path=path, split=split, target=pitch, duration_s=duration_s)
-                examples.append(example)
-        data = TaskData(
-            examples=sorted(examples, key=lambda example: example.id),
-            skipped=skipped.items,
-            expected=expected,
-            classes=[str(pitch) for pitch in range(NUM_PITCHES)],
-            notes=count_notes("NSynth", expected, OFFICIAL_COUNTS),
-        )
-        need_every_split("NSynth", data_dir, data)
-        return data
+        classes = [str(pitch) for pitch in range(NUM_PITCHES)]
+        return _read(Path(data_dir), classes, lambda labels: labels.pitch, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Accuracy: the fraction of notes whose pitch is found exactly."""
-        answers = np.array([example.target for example in predictions.examples])
-        guesses = np.stack(predictions.outputs).argmax(axis=1)
-        return {"accuracy": accuracy(answers, guesses)}
+        return class_scores(predictions)
 
 
-def _pitches(folder: Path) -> dict[str, Any]:
-    """Note name -> pitch, None where the label cannot be read."""
+class NsynthInstrument:
+    """Instrument family of a note, 11 classes."""
+
+    name = "nsynth_instrument"
+    dataset = "NSynth"
+    kind: TaskKind = "multiclass"
+    metrics = ("accuracy",)
+    pooling: Pooling = "outputs"
+
+    def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
+        """Read the three folders under `data_dir`.
+
+        Raises:
+            DataError: if a folder is missing, its index is damaged, a split has no usable note, or an instrument of
+                train is in another split.
+        """
+        return _read(Path(data_dir), FAMILIES, lambda labels: labels.family, annotations_only=annotations_only)
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """Accuracy: the fraction of notes whose family is found."""
+        return class_scores(predictions)
+
+
+def _read(
+    data_dir: Path, classes: tuple[str, ...] | list[str], label: Callable[[_Labels], Any], *, annotations_only: bool
+) -> TaskData:
+    """Notes with one of their labels as the target."""
+    items: list[Item] = []
+    for split in SPLITS:
+        folder = find_one(data_dir, f"nsynth-{split}", what=f"NSynth {split} folder")
+        for note, labels in _notes(folder).items():
+            target = label(labels)
+            is_class = isinstance(target, int) and 0 <= target < len(classes)
+            items.append(
+                Item(
+                    id=note,
+                    split=split,
+                    names=[str(folder / "audio" / f"{note}.wav")],
+                    target=target,
+                    fault=None if is_class else "bad_row",
+                    group=_instrument_in(note),
+                )
+            )
+    listing = Listing(
+        dataset="NSynth",
+        items=items,
+        folders=[data_dir],
+        classes=classes,
+        official=OFFICIAL_COUNTS,
+        apart=Apart(noun="instrument", pairs=[("train", "valid"), ("train", "test")]),
+    )
+    return read_items(listing, data_dir, annotations_only=annotations_only)
+
+
+def _notes(folder: Path) -> dict[str, _Labels]:
+    """Note name -> labels, None where one cannot be read."""
     index_path = folder / "examples.json"
     if not index_path.is_file():
-        return {path.stem: _pitch_in(path.stem) for path in sorted((folder / "audio").glob("*.wav"))}
+        return {path.stem: _labels_in(path.stem) for path in sorted((folder / "audio").glob("*.wav"))}
     try:
-        # The index of train has 289,205 objects in 200 MB: each is reduced to its pitch as soon as it is read.
+        # The index of train has 289,205 objects in 200 MB: each is reduced to its labels as soon as it is read.
         with index_path.open(encoding="utf-8") as file:
-            return json.load(file, object_hook=lambda entry: entry["pitch"] if "note_str" in entry else entry)
+            return json.load(file, object_hook=lambda entry: _labels_of(entry) if "note_str" in entry else entry)
     except (ValueError, KeyError) as error:
         raise DataError(f"{index_path} is not NSynth's index ({error!r}); unpack the archive again") from error
 
 
-def _pitch_in(note: str) -> int | None:
+def _labels_of(entry: dict[str, Any]) -> _Labels:
+    return _Labels(pitch=entry["pitch"], family=entry.get("instrument_family", _labels_in(entry["note_str"]).family))
+
+
+def _labels_in(note: str) -> _Labels:
     parts = note.rsplit("-", 2)
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else None
+    pitch = int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else None
+    family = _instrument_in(note).rsplit("_", 2)[0]
+    return _Labels(pitch=pitch, family=FAMILIES.index(family) if family in FAMILIES else None)
+
+
+def _instrument_in(note: str) -> str:
+    """The instrument that plays a note, such as `bass_synthetic_033`; empty if the name has another form."""
+    parts = note.rsplit("-", 2)
+    return parts[0] if len(parts) == 3 else ""

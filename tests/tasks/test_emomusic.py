@@ -101,6 +101,13 @@ def test_missing_audio_says_what_was_expected_where(emomusic_dir):
         EmoMusic().read(emomusic_dir)
 
 
+def test_the_evaluation_set_may_share_artists_but_train_and_valid_do_not(emomusic_dir):
+    groups = {
+        split: {e.group for e in EmoMusic().read(emomusic_dir).split(split)} for split in ("train", "valid", "test")
+    }
+    assert groups == {"train": {"emil"}, "valid": {"dora"}, "test": {"emil"}}
+
+
 @pytest.mark.metadata
 def test_real_annotations_give_the_published_split(metadata_dir, tmp_path):
     source = metadata_dir / "emomusic"

@@ -61,6 +61,11 @@ def test_tracks_become_clips_and_each_unusable_track_has_its_reason(giantsteps_d
     assert data.used() == {"train": 1, "valid": 2, "test": 2}
 
 
+def test_artists_are_groups_as_far_as_they_are_known(giantsteps_dir):
+    groups = {e.track: e.group for e in GiantStepsKey().read(giantsteps_dir).examples}
+    assert groups == {"11": "Cleo", "12": f"Bert | {VALID_ARTIST}", "91": "", "92": ""}
+
+
 def test_folder_and_parent_give_the_same_data(giantsteps_dir):
     assert GiantStepsKey().read(giantsteps_dir) == GiantStepsKey().read(giantsteps_dir.parent)
 

@@ -83,6 +83,31 @@ def test_a_wrong_folder_says_what_was_expected_where(task, tmp_path):
         task().read(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("task", [GtzanGenre, GtzanRhythm])
+def test_lists_may_lie_elsewhere_and_without_them_the_error_says_where_they_were_published(task, gtzan_dir, tmp_path):
+    before = task().read(gtzan_dir)
+    lists_dir = tmp_path / "lists"
+    lists_dir.mkdir()
+    for path in list(gtzan_dir.glob("*_filtered.txt")):
+        path.rename(lists_dir / path.name)
+    with pytest.raises(DataError, match=r"443, 197 and 290 .*coreyker/dnn-mgr.*--split-lists"):
+        task().read(gtzan_dir)
+    assert task(split_lists=lists_dir).read(gtzan_dir) == before
+
+
+def test_a_track_in_two_lists_and_a_copied_file_are_refused(gtzan_dir):
+    audio_dir = gtzan_dir / "Data/genres_original"
+    shutil.copy(audio_dir / "pop/pop.00009.wav", audio_dir / "metal/metal.00003.wav")
+    with pytest.raises(
+        DataError, match=r"metal\.00003\.wav \(test\) and .*pop\.00009\.wav \(train\) are the same audio"
+    ):
+        GtzanGenre().read(gtzan_dir)
+    with (gtzan_dir / "test_filtered.txt").open("a") as file:
+        file.write("pop/pop.00009.wav\n")
+    with pytest.raises(DataError, match=r'track "pop\.00009" is in train and in test'):
+        GtzanGenre().read(gtzan_dir)
+
+
 def test_missing_audio_folder_is_named_but_not_needed_for_annotations(gtzan_dir):
     shutil.rmtree(gtzan_dir / "Data")
     with pytest.raises(DataError, match="no GTZAN audio"):

@@ -102,6 +102,10 @@ def test_classes_without_a_positive_or_a_negative_are_left_out():
         warnings.simplefilter("ignore")
         assert score.ap != pytest.approx(oracle.average_precision_score(answers, scores))
     assert np.isnan(tag_score(answers[:, 1:2], scores[:, 1:2]).auc)
+    expected = oracle.average_precision_score(answers[:, [0, 3]], scores[:, [0, 3]], average=None)
+    np.testing.assert_allclose(score.ap_of_class, [expected[0], np.nan, np.nan, expected[1]])
+    expected = oracle.roc_auc_score(answers[:, [0, 3]], scores[:, [0, 3]], average=None)
+    np.testing.assert_allclose(score.auc_of_class, [expected[0], np.nan, np.nan, expected[1]])
 
 
 def test_clips_of_a_song_are_joined_by_each_rule():

@@ -9,7 +9,7 @@ import pytest
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Example, Predictions
-from ray_musicssl.tasks.nsynth import NsynthPitch
+from ray_musicssl.tasks.nsynth import FAMILIES, NsynthInstrument, NsynthPitch
 
 NOTES = {
     "train": ["bass_synthetic_033-022-050", "synth_lead_synthetic_001-060-127"],
@@ -81,3 +81,37 @@ def test_score_is_the_fraction_of_exact_pitches():
     examples = [Example(id=str(i), track=str(i), path=Path("x"), split="test", target=60 + i) for i in range(2)]
     outputs = [np.eye(128, dtype=np.float32)[60], np.eye(128, dtype=np.float32)[60]]
     assert NsynthPitch().score(Predictions(examples=examples, outputs=outputs)) == {"accuracy": 0.5}
+
+
+def test_instrument_is_the_family_in_the_official_order(nsynth_dir):
+    data = NsynthInstrument().read(nsynth_dir)
+    assert [(e.id.split("-")[0], data.classes[e.target]) for e in data.examples] == [
+        ("bass_synthetic_033", "bass"),
+        ("flute_acoustic_002", "flute"),
+        ("guitar_acoustic_014", "guitar"),
+        ("synth_lead_synthetic_001", "synth_lead"),
+        ("vocal_electronic_000", "vocal"),
+    ]
+    assert [FAMILIES.index(name) for name in ("bass", "keyboard", "synth_lead", "vocal")] == [0, 4, 9, 10]
+
+
+def test_the_index_says_what_family_a_note_is_of(nsynth_dir):
+    path = nsynth_dir / "nsynth-test/examples.json"
+    index = json.loads(path.read_text())
+    index["vocal_electronic_000-127-025"]["instrument_family"] = 7
+    index["guitar_acoustic_014-040-075"]["instrument_family"] = 11
+    path.write_text(json.dumps(index))
+    data = NsynthInstrument().read(nsynth_dir)
+    assert [e.target for e in data.split("test")] == [7]
+    assert [(item.id, item.reason) for item in data.skipped] == [("guitar_acoustic_014-040-075", "bad_row")]
+
+
+@pytest.mark.parametrize("task", [NsynthPitch, NsynthInstrument])
+def test_an_instrument_of_train_may_be_in_no_other_split_but_valid_and_test_share_theirs(task, nsynth_dir, write_audio):
+    for path in nsynth_dir.glob("*/examples.json"):
+        path.unlink()
+    write_audio(nsynth_dir / "nsynth-test/audio/flute_acoustic_002-062-100.wav")
+    assert task().read(nsynth_dir).used()["test"] == 3
+    write_audio(nsynth_dir / "nsynth-test/audio/bass_synthetic_033-023-050.wav")
+    with pytest.raises(DataError, match='instrument "bass_synthetic_033" is in train and in test'):
+        task().read(nsynth_dir)

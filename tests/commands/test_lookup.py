@@ -1,0 +1,65 @@
+"""`musicssl tasks check` as a person uses it."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    """GTZAN of four tracks, one of them missing; its lists lie elsewhere."""
+    root = tmp_path / "sets" / "gtzan"
+    lists_dir = tmp_path / "lists"
+    lists_dir.mkdir()
+    lists = {"train": ["blues/blues.00001", "rock/rock.00002"], "valid": ["pop/pop.00003"], "test": ["jazz/jazz.00004"]}
+    for split, names in lists.items():
+        (lists_dir / f"{split}_filtered.txt").write_text("".join(f"{name}.wav\n" for name in names))
+        for name in names:
+            path = root / "genres" / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(list(name.encode())).uniform(-0.1, 0.1, 12_000)
+            soundfile.write(path, noise, 8000)
+    (root / "genres/rock/rock.00002.wav").unlink()
+    return tmp_path
+
+
+def check(run, data_dir, name, *words):
+    return run("tasks", "check", name, "--data", data_dir / "sets", "--split-lists", data_dir / "lists", *words)
+
+
+def test_json_of_one_task_is_an_object_and_of_all_a_list(run, data_dir):
+    said = check(run, data_dir, "gtzan_genre", "--json")
+    found = json.loads(said.out)
+    assert (said.code, said.err) == (0, "")
+    assert found["splits"]["train"] == {"expected": 2, "usable": 1}
+    assert found["reasons"] == {"missing": 1}
+    said = check(run, data_dir, "all", "--json")
+    rows = json.loads(said.out)
+    assert said.code == 0  # what is not there was not asked for
+    assert len(rows) == 13
+    assert rows[2] == found
+    assert rows[0]["task"] == "magnatagatune"
+    assert not rows[0]["is_there"]
+
+
+def test_people_get_a_table_with_reasons_and_notes(run, data_dir):
+    said = check(run, data_dir, "gtzan_genre")
+    lines = [line.split() for line in said.out.splitlines()]
+    assert lines[:2] == [["task", "split", "expected", "usable", "official"], ["gtzan_genre", "train", "2", "1", "443"]]
+    assert "gtzan_genre: left out 1 missing" in said.out
+    assert "this copy of GTZAN lists train 2" in said.out
+
+
+def test_strict_says_all_and_exits_with_3(run, data_dir):
+    said = check(run, data_dir, "gtzan_genre", "--strict", "--json")
+    assert said.code == 3
+    assert json.loads(said.out)["reasons"] == {"missing": 1}
+    assert "gtzan_genre leaves out 1" in said.err
+    assert check(run, data_dir, "gtzan_genre", "--strict", "--annotations-only").code == 0
+
+
+def test_a_wrong_folder_exits_with_3(run, tmp_path):
+    assert run("tasks", "check", "all", "--data", tmp_path).code == 3
+    assert run("tasks", "check", "mtg_genre", "--data", tmp_path).code == 3
