@@ -155,6 +155,7 @@ WRONG = {
     "demo size": (["demo", "--size", "big"], 'unknown demo preset "big"'),
     "demo key": (["demo", "optim.peak_rl=1"], 'unknown key "optim.peak_rl"'),
     "demo data": (["demo-data", "o", "--preset", "big"], 'unknown demo preset "big"'),
+    "demo data sets": (["demo-data", "o", "--sets", "pool,gtzam"], 'did you mean "gtzan"'),
     "submit address": (["submit", "--address", "nowhere", "--", "pretrain"], 'address "nowhere"'),
     "presets action": (["presets", "delete"], "write `musicssl presets` or"),
     "presets name": (["presets", "show", "nothing"], 'unknown preset "nothing"'),

@@ -22,7 +22,7 @@ from ray_musicssl.errors import ConfigError
 
 def demo(
     out: Out = Path("demo-run"),
-    size: Annotated[str, typer.Option(help="Size of the corpus: tiny, demo or small.")] = "demo",
+    size: Annotated[str, typer.Option(help="Size of the corpus: tiny, demo, small or full.")] = "demo",
     seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
     overrides: Overrides = None,
 ) -> None:
@@ -44,13 +44,19 @@ def demo(
 
 def demo_data(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    preset: Annotated[str, typer.Option(help="tiny, demo or small.")] = "demo",
+    preset: Annotated[str, typer.Option(help="Size: tiny, demo, small or full.")] = "demo",
     seed: int = 0,
+    sets: Annotated[str, typer.Option(help="all, or names with commas: pool, gtzan, vocalset, ...")] = "all",
 ) -> None:
     """Make the demo's music: a pre-training pool and miniature data sets in their official layouts."""
+    from ray_musicssl.demo.corpus import choose_sets
+    from ray_musicssl.demo.presets import PRESETS
     from ray_musicssl.on_ray.demo_data import make_demo_data
 
-    say_where(make_demo_data(out, preset=preset, seed=seed))
+    made = make_demo_data(out, preset=preset, seed=seed, sets=choose_sets(sets))
+    if sets == "all":
+        print(PRESETS[preset].about)
+    say_where(made)
 
 
 def prepare(

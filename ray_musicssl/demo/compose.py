@@ -1,25 +1,24 @@
 """Writes a piece from (seed, index): draws key, tempo, form and players, and lets them play bar by bar, humanly."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ray_musicssl.demo import parts
-from ray_musicssl.demo.instruments import Instrument
+from ray_musicssl.demo.band import Arrangement, Band, draw_band, pick
 from ray_musicssl.demo.more_styles import STYLES
-from ray_musicssl.demo.parts import Bar, DrumEvent, Event, Motif, Voice
+from ray_musicssl.demo.parts import Bar, DrumEvent, Event, Motif
 from ray_musicssl.demo.score import ChordSpan, Clock, Note, Score, Section, Stroke, draw_clock
 from ray_musicssl.demo.styles import CompMode, Drums, Style
 from ray_musicssl.demo.theory import Chord, Key, chords_of
+from ray_musicssl.demo.voices import VOWELS
 
 # Raise it whenever a seed would give another score or another sound: an old corpus is then refused, never mixed.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 _TIMING_S = 0.004  # spread of a player's timing around the beat
 _NUM_KITS = 6
 _SECTION_BARS = 4
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +35,15 @@ class Scoring:
     has_pad: bool
 
 
-@dataclass(frozen=True)
-class Band:
-    """The players of one piece."""
-
-    comp: Voice
-    bass: Voice
-    lead: Voice
-    pad: Voice | None
-
-
-def compose(seed: int, index: int, style_name: str, duration_s: float, key: Key | None = None) -> Score:
+def compose(
+    seed: int,
+    index: int,
+    style_name: str,
+    duration_s: float,
+    key: Key | None = None,
+    *,
+    arrangement: Arrangement = "band",
+) -> Score:
     """Write a piece.
 
     Args:
@@ -55,22 +52,25 @@ def compose(seed: int, index: int, style_name: str, duration_s: float, key: Key 
         style_name: one of `STYLES`.
         duration_s: length of the audio in seconds.
         key: the key to write in; drawn by default.
+        arrangement: who is there. A solo has no chords and no strokes, for nobody plays them.
     """
     style = STYLES[style_name]
     rng = np.random.Generator(np.random.PCG64([GENERATOR_VERSION, seed, index]))
     drawn = Key(int(rng.integers(12)), "minor" if rng.random() < style.minor_odds else "major")
     key = key or drawn
-    beats_per_bar = _pick(rng, style.metres)
+    beats_per_bar = pick(rng, style.metres)
+    is_solo = arrangement in {"solo", "voice"}
     clock = draw_clock(
         rng,
         tempo_bpm=rng.uniform(*style.tempo_bpm),
         beats_per_bar=beats_per_bar,
         swing=rng.uniform(*style.swing),
         duration_s=duration_s,
+        is_from_downbeat=is_solo,  # somebody alone does not begin with a rest
     )
-    beats_per_chord = _pick(rng, style.chord_beats) if beats_per_bar == 4 else beats_per_bar
-    band = _draw_band(rng, style)
-    scorings = tuple(_draw_scoring(rng, style, key, name) for name in "AB")
+    beats_per_chord = pick(rng, style.chord_beats) if beats_per_bar == 4 else beats_per_bar
+    band = draw_band(rng, style, arrangement)
+    scorings = tuple(_draw_scoring(rng, style, key, name, arrangement) for name in "AB")
     bars = _lay_out(scorings, clock, beats_per_chord)
     events, strokes = _play(rng, style, key, band, bars)
     beats = clock.beats_within(duration_s)
@@ -81,7 +81,7 @@ def compose(seed: int, index: int, style_name: str, duration_s: float, key: Key 
         beats_per_bar=beats_per_bar,
         duration_s=duration_s,
         beats=beats,
-        chords=tuple(_chord_spans(bars, clock, duration_s)),
+        chords=() if is_solo else tuple(_chord_spans(bars, clock, duration_s)),
         sections=tuple(_sections(bars, clock, duration_s)),
         notes=tuple(_humanised(rng, events, clock, duration_s)),
         strokes=tuple(_humanised_strokes(rng, strokes, clock, duration_s)),
@@ -91,37 +91,20 @@ def compose(seed: int, index: int, style_name: str, duration_s: float, key: Key 
     )
 
 
-def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _draw_band(rng: np.random.Generator, style: Style) -> Band:
-    def voice(choices: Sequence[Instrument], gain: float, lowest: int, spread: int) -> Voice:
-        return Voice(
-            instrument=_pick(rng, choices),
-            gain=gain * rng.uniform(0.75, 1.25),
-            lowest=lowest + int(rng.integers(spread)),
-        )
-
-    comp = voice(style.comp_instruments, 0.42, 51, 8)
-    bass = voice(style.bass_instruments, 0.85, 28, 8)
-    lead = voice(style.lead_instruments, 0.75, 58, 12)
-    has_pad = bool(style.pad_instruments) and rng.random() < 0.7
-    pad = voice(style.pad_instruments, 0.22, 55, 8) if has_pad else None
-    return Band(comp, bass, lead, pad)
-
-
-def _draw_scoring(rng: np.random.Generator, style: Style, key: Key, name: str) -> Scoring:
+def _draw_scoring(rng: np.random.Generator, style: Style, key: Key, name: str, arrangement: Arrangement) -> Scoring:
     progressions = style.major if key.mode == "major" else style.minor
-    motifs = (parts.draw_motif(rng, style.melody), parts.draw_motif(rng, style.melody))
-    has_melody = rng.random() < style.melody_odds
+    rhythms = style.melody
+    if arrangement in {"solo", "voice"}:
+        rhythms = tuple(rhythm for rhythm in rhythms if rhythm.startswith("x"))
+    motifs = (parts.draw_motif(rng, rhythms), parts.draw_motif(rng, rhythms))
+    has_melody = rng.random() < style.melody_odds or arrangement in {"sung", "solo", "voice"}
     return Scoring(
         name=name,
-        chords=chords_of(_pick(rng, progressions), key),
-        comp_pattern=_pick(rng, style.comp),
-        comp_mode=_pick(rng, style.comp_modes),
-        bass_pattern=_pick(rng, style.bass),
-        drums=_pick(rng, style.drums) if style.drums else {},
+        chords=chords_of(pick(rng, progressions), key),
+        comp_pattern=pick(rng, style.comp),
+        comp_mode=pick(rng, style.comp_modes),
+        bass_pattern=pick(rng, style.bass),
+        drums=pick(rng, style.drums) if style.drums else {},
         motifs=motifs if has_melody else (),
         has_pad=rng.random() < 0.7,
     )
@@ -158,14 +141,16 @@ def _play(
     strokes: list[DrumEvent] = []
     for planned in bars:
         bar, scoring = planned.bar, planned.scoring
-        events += parts.comp_bar(bar, scoring.comp_pattern, scoring.comp_mode, band.comp)
-        events += parts.bass_bar(bar, scoring.bass_pattern, band.bass)
+        if band.comp:
+            events += parts.comp_bar(bar, scoring.comp_pattern, scoring.comp_mode, band.comp)
+        if band.bass:
+            events += parts.bass_bar(bar, scoring.bass_pattern, band.bass)
         if band.pad and scoring.has_pad:
             events += parts.pad_bar(bar, band.pad)
         if scoring.motifs:
             motif = scoring.motifs[planned.index % 2]
             events += parts.melody_bar(bar, motif, key, band.lead, is_pentatonic=style.is_pentatonic)
-        if scoring.drums:
+        if scoring.drums and band.comp:
             has_fill = planned.index == _SECTION_BARS - 1 and rng.random() < 0.4
             strokes += parts.drum_bar(bar, scoring.drums, has_fill=has_fill)
     return events, strokes
@@ -191,7 +176,8 @@ def _sections(bars: list[PlannedBar], clock: Clock, duration_s: float) -> Iterat
 def _humanised(rng: np.random.Generator, events: list[Event], clock: Clock, duration_s: float) -> Iterator[Note]:
     shifts_s = np.clip(rng.normal(0, _TIMING_S, len(events)), -3 * _TIMING_S, 3 * _TIMING_S)
     accents = rng.integers(-9, 10, len(events))
-    for event, shift_s, louder in zip(events, shifts_s, accents, strict=True):
+    vowels = rng.integers(len(VOWELS), size=len(events))
+    for event, shift_s, louder, vowel in zip(events, shifts_s, accents, vowels, strict=True):
         start_s = clock.time_s(event.position) + float(shift_s)
         # A note tied over from before the audio begins sounds from its first sample, unless little of it is left.
         stop_s = min(clock.time_s(event.position + event.length * 0.98), duration_s)
@@ -204,6 +190,7 @@ def _humanised(rng: np.random.Generator, events: list[Event], clock: Clock, dura
             velocity=int(np.clip(event.velocity + louder, 1, 127)),
             instrument=event.instrument,
             gain=event.gain,
+            sung=replace(event.sung, vowel=VOWELS[vowel]) if event.sung else None,
         )
 
 

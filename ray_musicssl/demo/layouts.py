@@ -1,7 +1,7 @@
 """The annotation files of the data sets in miniature, where and as the official releases have them.
 
 Conventions:
-    All text is UTF-8 with LF, but for `annotations.txt` of the MTG keys, which has CRLF.
+    All text is UTF-8 with LF, but for `annotations.txt` of the MTG keys and the split lists of MTG-Jamendo: they have CRLF.
     Every file is a function of the plan.
 """
 
@@ -9,10 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ray_musicssl.demo.artists import artists_of
-from ray_musicssl.demo.corpus import DemoPlan, FileJob
+from ray_musicssl.demo.corpus import DemoPlan
 from ray_musicssl.demo.emotion import emotion_of
+from ray_musicssl.demo.file_job import FileJob
 from ray_musicssl.demo.instruments import FAMILIES, ORCHESTRA, SOURCES
+from ray_musicssl.demo.jamendo_layout import write_jamendo
+from ray_musicssl.demo.magnatagatune_layout import write_magnatagatune
 from ray_musicssl.demo.theory import key_named
+from ray_musicssl.demo.vocalset_layout import write_vocalset
 from ray_musicssl.run_dir import write_json, write_text
 
 _TRACKS_PER_ARTIST = 3
@@ -141,4 +145,7 @@ _WRITERS: dict[str, Callable[[DemoPlan, Path], None]] = {
     "giantsteps": _write_giantsteps,
     "nsynth": _write_nsynth,
     "emomusic": _write_emomusic,
+    "magnatagatune": lambda plan, folder: write_magnatagatune(plan.jobs_of("magnatagatune"), folder),
+    "vocalset": lambda _, folder: write_vocalset(folder),
+    "mtg_jamendo": lambda plan, folder: write_jamendo(plan.jobs_of("mtg_jamendo"), folder),
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ray_musicssl.demo.instruments import Instrument
+from ray_musicssl.demo.score import Sung
 from ray_musicssl.demo.styles import CompMode, Drums
 from ray_musicssl.demo.theory import Chord, Key, fold
 
@@ -33,6 +34,7 @@ class Event:
     velocity: int
     instrument: Instrument
     gain: float
+    sung: Sung | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,12 @@ class DrumEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """A player: the instrument, its place in the mix, and the lowest pitch of the octave it likes."""
+    """A player or singer: the instrument, its place in the mix, and the lowest pitch of the octave it likes."""
 
     instrument: Instrument
     gain: float
     lowest: int
+    sung: Sung | None = None  # a singer's way of singing; the vowels are drawn note by note
 
 
 @dataclass(frozen=True)
@@ -181,4 +184,5 @@ def _event(bar: Bar, step: int, num_steps: int, pitch: int, voice: Voice) -> Eve
         velocity=accent(step),
         instrument=voice.instrument,
         gain=voice.gain,
+        sung=voice.sung,
     )

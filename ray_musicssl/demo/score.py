@@ -14,17 +14,30 @@ from ray_musicssl.demo.instruments import Instrument
 from ray_musicssl.demo.theory import Chord, Key
 from ray_musicssl.run_dir import hash_of
 
+_BEFORE_DOWNBEAT_S = 0.02  # time for a first note that is a little early
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sung:
+    """How a note is sung, instead of played."""
+
+    singer: int  # of `voices.py`
+    technique: str
+    vowel: str
+    strength: float = 1.0  # 0: as if sung straight, 1: the technique in full
+
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """One tone of one instrument."""
+    """One tone of one instrument, or of a singer."""
 
     start_s: float
     duration_s: float
     pitch: int
     velocity: int  # 1 to 127
-    instrument: Instrument
+    instrument: Instrument  # of a sung note: one of the vocal family, which it is counted to
     gain: float = 1.0  # of its role in the mix
+    sung: Sung | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +111,7 @@ def _rounded(value: object) -> object:
 class Clock:
     """Turns musical positions into seconds: a tempo that breathes, and swung eighths.
 
-    Positions count beats from the first downbeat; it lies at or before time 0.
+    Positions count beats from the first downbeat; it lies at or before time 0, or just behind it.
     """
 
     beat_times_s: Float64[np.ndarray, " beats"]
@@ -129,9 +142,18 @@ class Clock:
 
 
 def draw_clock(
-    rng: np.random.Generator, *, tempo_bpm: float, beats_per_bar: int, swing: float, duration_s: float
+    rng: np.random.Generator,
+    *,
+    tempo_bpm: float,
+    beats_per_bar: int,
+    swing: float,
+    duration_s: float,
+    is_from_downbeat: bool = False,
 ) -> Clock:
-    """A clock that covers the audio and the rest of its last bar; the audio begins anywhere in the first bar."""
+    """A clock that covers the audio and the rest of its last bar.
+
+    The audio begins anywhere in the first bar, or with it if `is_from_downbeat`.
+    """
     beat_s = 60 / tempo_bpm
     bar_s = beat_s * beats_per_bar
     num_beats = (int(duration_s / bar_s) + 3) * beats_per_bar
@@ -143,4 +165,6 @@ def draw_clock(
         wander[index] = state
     steps = beat_s + np.clip(wander, -0.05 * beat_s, 0.05 * beat_s)
     start_s = -rng.uniform(0, bar_s)
+    if is_from_downbeat:
+        start_s = _BEFORE_DOWNBEAT_S
     return Clock(np.concatenate([[start_s], start_s + np.cumsum(steps)]), beats_per_bar, swing)

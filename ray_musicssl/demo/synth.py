@@ -5,6 +5,7 @@ Conventions:
     The sound of a score is the same on one machine; other machines may differ in the last bits, never in a label.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,8 +13,9 @@ from jaxtyping import Complex64, Float32, Float64
 
 from ray_musicssl.demo.drums import STROKE_GAIN, stroke_waveform
 from ray_musicssl.demo.instruments import Instrument
-from ray_musicssl.demo.score import Score
+from ray_musicssl.demo.score import Note, Score
 from ray_musicssl.demo.timbre import Timbre, timbre_of
+from ray_musicssl.demo.voice import sung_waveform
 
 Wave = Float32[np.ndarray, " samples"]
 _HIGHEST_HZ = 7600.0  # below the Nyquist frequency of every rate we write, so that all rates sound alike
@@ -132,16 +134,19 @@ def render_score(score: Score, sample_rate: int, rng: np.random.Generator) -> Wa
         rng: draws the recording's own traits: room, colour, level and noise floor.
     """
     mix = np.zeros(round(score.duration_s * sample_rate), np.float32)
-    for note in score.notes:
-        length = -(-int(note.duration_s * 1000) // int(_LENGTH_STEP_S * 1000)) * _LENGTH_STEP_S
-        layer = 0 if note.velocity < 84 else 1 if note.velocity < 98 else 2
-        wave = tone_waveform(note.instrument, note.pitch, layer, round(length * sample_rate), sample_rate)
-        _add(mix, wave, note.start_s * sample_rate, _TONE_GAIN * note.gain * note.velocity / 127)
+    _add_notes(mix, score.notes, sample_rate)
     for stroke in score.strokes:
         wave = stroke_waveform(score.kit, stroke.piece, sample_rate)
         gain = STROKE_GAIN[stroke.piece] * score.drum_level * (stroke.velocity / 127) ** 1.5
         _add(mix, wave, stroke.start_s * sample_rate, gain)
     return record(_in_a_room(mix, sample_rate, rng), score.drive, rng)
+
+
+def render_phrase(notes: Sequence[Note], duration_s: float, sample_rate: int, rng: np.random.Generator) -> Wave:
+    """Render what a voice sings alone, in a dry room."""
+    mix = np.zeros(round(duration_s * sample_rate), np.float32)
+    _add_notes(mix, notes, sample_rate)
+    return record(mix, 0.5, rng)
 
 
 def render_tone(
@@ -153,6 +158,18 @@ def render_tone(
     wave = tone_waveform(instrument, pitch, layer, round(0.75 * duration_s * sample_rate), sample_rate)
     _add(mix, wave, 0.0, 0.25 + 0.75 * velocity / 127)
     return record(mix, 0.5, rng)
+
+
+def _add_notes(mix: Wave, notes: Sequence[Note], sample_rate: int) -> None:
+    for note in notes:
+        length = -(-int(note.duration_s * 1000) // int(_LENGTH_STEP_S * 1000)) * _LENGTH_STEP_S
+        held_samples = round(length * sample_rate)
+        if note.sung:
+            wave = sung_waveform(note.sung, frequency_hz(note.pitch), held_samples, sample_rate)
+        else:
+            layer = 0 if note.velocity < 84 else 1 if note.velocity < 98 else 2
+            wave = tone_waveform(note.instrument, note.pitch, layer, held_samples, sample_rate)
+        _add(mix, wave, note.start_s * sample_rate, _TONE_GAIN * note.gain * note.velocity / 127)
 
 
 def _add(mix: Wave, wave: Wave, start: float, gain: float) -> None:

@@ -2,7 +2,8 @@
 
 Conventions:
     A song's truth is read off its score, so it is a function of the song's job and costs no audio.
-    Classes are numbers in [0, len(names)) of their kind; -1 where the kind has no class (nothing tonal sounds).
+    Classes are numbers in [0, len(names)) of their kind; -1 where the kind has no class (nothing tonal sounds, or a
+    voice that leaves the written pitch).
     Times are seconds from the start of the song, ascending or not.
 """
 
@@ -14,10 +15,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from ray_musicssl.demo.corpus import DemoPlan, FileJob, plan
+from ray_musicssl.demo.corpus import DemoPlan, plan
+from ray_musicssl.demo.file_job import FileJob
 from ray_musicssl.demo.instruments import FAMILIES
 from ray_musicssl.demo.more_styles import STYLES
 from ray_musicssl.demo.score import Note, Score
+from ray_musicssl.demo.techniques import keeps_pitch
 from ray_musicssl.demo.theory import ALL_KEYS, TONICS, Chord
 from ray_musicssl.demo.timbre import timbre_of
 from ray_musicssl.errors import ConfigError
@@ -91,11 +94,11 @@ def open_pool(corpus_dir: Path) -> PoolSongs | None:
 def truth_at(score: Score, times_s: Times) -> dict[str, Classes]:
     """The class of every kind at some moments of a song."""
     heard = _heard(score.notes, times_s)
-    pitches = _of_notes(score.notes, heard.loudest, lambda note: note.pitch)
+    pitches = _of_notes(score.notes, heard.loudest, _pitch_of)
     return {
         "note": np.where(pitches < 0, -1, pitches - LOWEST_PITCH),
         "pitch_class": np.where(pitches < 0, -1, pitches % 12),
-        "bass": _of_notes(score.notes, heard.lowest, lambda note: note.pitch % 12),
+        "bass": _of_notes(score.notes, heard.lowest, lambda note: _pitch_of(note) % 12 if _pitch_of(note) >= 0 else -1),
         "chord": _chords(score, times_s),
         "key": np.full(len(times_s), ALL_KEYS.index(score.key), np.int64),
         "instrument": _of_notes(score.notes, heard.foremost, lambda note: FAMILIES.index(note.instrument.family)),
@@ -144,9 +147,16 @@ def _note_columns(notes: Sequence[Note]) -> Float64[np.ndarray, "notes columns"]
     rows = []
     for note in notes:
         timbre = timbre_of(note.instrument)
+        # A sung note is as loud at its end as at its beginning.
+        sustain = 1.0 if note.sung else timbre.sustain
         level = note.gain * note.velocity / 127
-        rows.append((note.start_s, note.duration_s, note.pitch, level, timbre.sustain, timbre.decay_per_s))
+        rows.append((note.start_s, note.duration_s, note.pitch, level, sustain, timbre.decay_per_s))
     return np.array(rows, np.float64)
+
+
+def _pitch_of(note: Note) -> int:
+    """The pitch that is heard; -1 of a voice that leaves the written one."""
+    return note.pitch if note.sung is None or keeps_pitch(note.sung.technique) else -1
 
 
 def _of_notes(notes: Sequence[Note], numbers: Classes, class_of: Callable[[Note], int]) -> Classes:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray_musicssl.demo.compose import GENERATOR_VERSION
-from ray_musicssl.demo.corpus import SETS, DemoPlan, FileJob, make_file, plan
+from ray_musicssl.demo.corpus import SETS, DemoPlan, make_file, plan
+from ray_musicssl.demo.file_job import FileJob
 from ray_musicssl.demo.layouts import write_annotations
 from ray_musicssl.errors import ResumeRefusedError
 from ray_musicssl.on_ray.session import run_tasks, session
@@ -35,7 +36,7 @@ def make_demo_data(out: Path, *, preset: str = "demo", seed: int = 0, sets: Coll
         out: the corpus's directory; it receives `pool/` and `datasets/`.
         preset: how much: a name of `ray_musicssl.demo.presets.PRESETS`.
         seed: another seed gives another corpus of the same kind.
-        sets: which of pool, gtzan, giantsteps, nsynth and emomusic to make.
+        sets: which of the pool and the data sets to make: names of `ray_musicssl.demo.corpus.SETS`.
 
     Returns:
         `out`, absolute.

@@ -24,7 +24,7 @@ from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.contingency import Contingency, count_pairs
 from ray_musicssl.clustering.label_set import LabelSet, check_rows, open_labels
 from ray_musicssl.clustering.quality import judge, log_warnings
-from ray_musicssl.demo.corpus import FileJob
+from ray_musicssl.demo.file_job import FileJob
 from ray_musicssl.demo.truth import ABOUT, KINDS, PoolSongs, open_pool, truth_at
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.session import run_tasks, session

@@ -128,3 +128,16 @@ def test_rated_clips_lie_where_the_artists_rule_puts_them(datasets):
         ratings = {row["song_id"]: row for row in csv.DictReader(file)}
     assert set(ratings) == {row["song_id"] for row in songs}
     assert all(1 <= float(row[f"mean_{number}"]) <= 9 for row in ratings.values() for number in ("arousal", "valence"))
+
+
+def annotation_bytes(preset, seed, out):
+    write_annotations(plan(preset, seed), out)
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_annotations_are_a_function_of_the_seed(tmp_path):
+    first, again, other = (annotation_bytes("tiny", seed, tmp_path / str(k)) for k, seed in enumerate((4, 4, 5)))
+    assert first == again
+    told = {name for name, data in first.items() if other.get(name) != data}
+    for part in ("magnatagatune/annotations_final.csv", "mtg_jamendo", "emomusic", "gtzan", "nsynth"):
+        assert any(f"datasets/{part}" in name for name in told)

@@ -25,8 +25,9 @@ def spectrum(wave):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_songs_are_audible_and_in_range(style):
-    wave = render_score(compose(2, 1, style, 4.0), RATE, generator())
+@pytest.mark.parametrize("arrangement", ["band", "sung"])
+def test_songs_are_audible_and_in_range(style, arrangement):
+    wave = render_score(compose(2, 1, style, 4.0, arrangement=arrangement), RATE, generator())
     assert wave.shape == (4 * RATE,)
     assert wave.dtype == np.float32
     assert np.isfinite(wave).all()

@@ -19,8 +19,36 @@ MODES = {"major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6)}
 
 def level(note, time_s):
     timbre = timbre_of(note.instrument)
+    if note.sung:
+        return note.gain * note.velocity / 127
     fading = np.exp(-timbre.decay_per_s * (time_s - note.start_s))
     return note.gain * note.velocity / 127 * (timbre.sustain + (1 - timbre.sustain) * fading)
+
+
+def test_a_voice_that_leaves_the_written_pitch_has_no_note():
+    found = {}
+    for index in range(60):
+        score = compose(3, index, "pop", 3.0, arrangement="voice")
+        truth = truth_at(score, np.arange(0, 3.0, 0.05))
+        found.setdefault(score.notes[0].sung.technique, set()).update(truth["note"])
+        assert (truth["pitch_class"] < 0).tolist() == (truth["note"] < 0).tolist() == (truth["bass"] < 0).tolist()
+        assert (truth["instrument"] >= 0).any()
+    assert len(found) == 10
+    assert {technique for technique, notes in found.items() if notes == {-1}} == {"inhaled", "spoken", "vocal_fry"}
+
+
+def test_a_solo_has_no_chords_and_no_strokes_to_be_labelled():
+    score = compose(3, 1, "rock", 8.0, arrangement="voice")
+    found = truth_at(score, np.arange(0.5, 8.0, 0.1))
+    assert set(found["chord"]) == {-1}
+    assert set(found["drums"]) == {0}
+    assert set(found["instrument"]) <= {-1, FAMILIES.index("vocal")}
+    assert set(found["key"]) == {ALL_KEYS.index(score.key)}
+
+
+def strays(note):
+    """Nothing is heard, or a voice that is not at the written pitch."""
+    return note is None or (note.sung is not None and note.sung.technique in {"spoken", "inhaled", "vocal_fry"})
 
 
 def slow_truth(score, time_s):
@@ -29,13 +57,14 @@ def slow_truth(score, time_s):
     tones = [note for note in held if note.instrument.family != "bass"] or held
     loudest = max(held, key=lambda note: level(note, time_s), default=None)
     foremost = max(tones, key=lambda note: level(note, time_s), default=None)
+    lowest = min(held, key=lambda note: note.pitch, default=None)
     chord = [span.chord for span in score.chords if span.start_s <= time_s][-1]
     root, mode = chord.root, next(name for name, steps in MODES.items() if steps == chord.intervals[:3])
     struck = any(0 <= time_s - stroke.start_s < 0.1 for stroke in score.strokes)
     return {
-        "note": None if loudest is None else KINDS["note"][loudest.pitch - 21],
-        "pitch_class": None if loudest is None else KINDS["pitch_class"][loudest.pitch % 12],
-        "bass": None if loudest is None else KINDS["bass"][min(note.pitch for note in held) % 12],
+        "note": None if strays(loudest) else KINDS["note"][loudest.pitch - 21],
+        "pitch_class": None if strays(loudest) else KINDS["pitch_class"][loudest.pitch % 12],
+        "bass": None if strays(lowest) else KINDS["bass"][lowest.pitch % 12],
         "chord": f"{KINDS['bass'][root]} {mode}",
         "key": score.key.name,
         "instrument": None if foremost is None else foremost.instrument.family,
@@ -45,8 +74,10 @@ def slow_truth(score, time_s):
 
 
 @pytest.mark.parametrize("style", ["blues", "classical", "metal", "reggae"])
-def test_truth_is_what_a_slow_reading_of_the_score_says(style):
-    score = compose(3, 1, style, 8.0)
+@pytest.mark.parametrize("arrangement", ["band", "sung"])
+def test_truth_is_what_a_slow_reading_of_the_score_says(style, arrangement):
+    score = compose(3, 1, style, 8.0, arrangement=arrangement)
+    assert any(note.sung for note in score.notes) or arrangement == "band"
     times_s = np.random.default_rng(0).uniform(0.5, 8.0, 150)
     found = truth_at(score, times_s)
     for position, time_s in enumerate(times_s):
