@@ -14,10 +14,13 @@ from ray_musicssl.commands.options import (
     Preset,
     Scale,
     ShardsDir,
+    SplitLists,
     Tasks,
     say_where,
 )
 from ray_musicssl.errors import ConfigError
+
+_PROBED = "Runs, checkpoints, Hugging Face folders, `random:` and any of these, `mfcc`, `chroma`, `mfcc+semitone`."
 
 
 def demo(
@@ -171,13 +174,20 @@ def embed(
 
 
 def probe(
-    models: Annotated[
-        list[str], typer.Argument(help="Runs, checkpoints, `random:RUN`, `mfcc`, `mfcc+semitone`.", metavar="MODEL...")
-    ],
+    models: Annotated[list[str], typer.Argument(help=_PROBED, metavar="MODEL...")],
     data: Annotated[Path, typer.Option(help="A data set's folder, or its parent.")],
     tasks: Tasks = "all",
     out: Annotated[Path, typer.Option(help="Scores of models that are no run go to OUT/MODEL.")] = Path("baselines"),
     cache: Annotated[Path, typer.Option(help="Where extracted features are kept.")] = Path("features"),
+    split_lists: SplitLists = None,
+    pooling: Annotated[
+        str, typer.Option(help="Average a track's windows as `embeddings` or `outputs`, or as the `task` says.")
+    ] = "task",
+    lr_grid: Annotated[str, typer.Option(help="Rates with commas; the best on valid is taken, for each task.")] = "",
+    by_layer: Annotated[bool, typer.Option("--by-layer", help="Score every single layer, too.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Extract anew, in the place of the features kept, and fit again.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fit nothing if a file cannot be used.")] = False,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of the probe, e.g. num_seeds=5.")
@@ -188,13 +198,25 @@ def probe(
     from ray_musicssl.config.probe import ProbeConfig
     from ray_musicssl.tasks.listing import choose_tasks
 
-    config = load_config(ProbeConfig, overrides=setting or ())
+    grid = [f"lr_grid=[{lr_grid}]"] if lr_grid else []
+    config = load_config(ProbeConfig, overrides=[f"pooling={pooling}", *grid, *(setting or ())])
     names = choose_tasks(tasks)
     from ray_musicssl.on_ray.probe import probe as run
     from ray_musicssl.probing.sources import scores_home
 
     out_dirs = [scores_home(model, out) for model in models]
-    scores = run(models, data, names, out_dirs, config, cache_dir=cache, strict=strict)
+    scores = run(
+        models,
+        data,
+        names,
+        out_dirs,
+        config,
+        cache_dir=cache,
+        split_lists=split_lists,
+        by_layer=by_layer,
+        fresh=no_cache,
+        strict=strict,
+    )
     for score in scores:
         print(score.line())
     for out_dir in out_dirs:

@@ -1,6 +1,8 @@
 """The probe: a small head on frozen features."""
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from ray_musicssl.config.section import Section
 
@@ -14,6 +16,12 @@ class ProbeConfig(Section):
 
     hidden_dim: int = Field(default=512, ge=1)
     lr: float = Field(default=1e-3, gt=0)
+    lr_grid: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Rates that are all fitted, with every seed, instead of `lr`; the one with the best mean headline on the validation
+    split gives the score. Source: MARBLE sweeps 1e-2, 5e-3, 1e-3, 5e-4, 1e-4."""
+    pooling: Literal["task", "embeddings", "outputs"] = "task"
+    """What is averaged over the windows of a track: features before the probe, or the probe's outputs; `task` is what the
+    task says. Beats have neither."""
     batch_size: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_epochs: int = Field(default=100, ge=1)
@@ -32,3 +40,15 @@ class ProbeConfig(Section):
     num_seeds: int = Field(default=3, ge=1)
     """Fits with different seeds; the score is their mean and standard deviation."""
     seed: int = Field(default=1234, ge=0)
+
+    @field_validator("lr_grid")
+    @classmethod
+    def _rates_differ(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) < len(rates):
+            raise ValueError(f"lr_grid={list(rates)} names a rate twice; give each once")
+        return rates
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates that are fitted."""
+        return self.lr_grid or (self.lr,)

@@ -44,6 +44,7 @@ class OpenedEncoder:
     content_hash: str  # of all that its output depends on
     origin: str  # `checkpoint`, `huggingface`, `fairseq` or `torchaudio`
     files: Mapping[str, str]  # SHA-256 of each file of weights, by name
+    seed: int = 0  # of a run's first weights; 0 where that is not known
     dropped: tuple[str, ...] = ()  # tensors that an encoder does not need
     assumed: tuple[str, ...] = ()  # settings that the file does not say
 
@@ -90,6 +91,7 @@ def open_trained(checkpoint: Checkpoint) -> OpenedEncoder:
         content_hash=checkpoint.content_hash[:16],
         origin="checkpoint",
         files={"model.safetensors": checkpoint.content_hash},
+        seed=checkpoint.config.training.seed,
     )
 
 

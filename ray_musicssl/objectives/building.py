@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.models.feature_encoder import ConvLayer
@@ -16,10 +17,15 @@ _COMPILED_FORMS = 1024
 
 
 def build_encoder(config: PretrainConfig, *, seed: int | None = None) -> MusicEncoder:
-    """An untrained encoder; equal seeds (by default the run's) give equal weights."""
+    """A run's untrained encoder; equal seeds (by default the run's) give equal weights."""
+    return fresh_encoder(config.encoder, seed=config.training.seed if seed is None else seed)
+
+
+def fresh_encoder(config: EncoderConfig, *, seed: int) -> MusicEncoder:
+    """An untrained encoder of this architecture; equal seeds give equal weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(config.training.seed if seed is None else seed, "start weights") >> 1)
-        return MusicEncoder(config.encoder)
+        torch.manual_seed(key(seed, "start weights") >> 1)
+        return MusicEncoder(config)
 
 
 def build_model(

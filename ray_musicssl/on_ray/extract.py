@@ -1,7 +1,8 @@
 """Extracting frozen features on every worker: the first half of `probe`.
 
 Conventions:
-    A chunk that is there is not made again; which chunks there are follows from the order of the examples alone.
+    A chunk that is there is not made again, unless that is asked for; which chunks there are follows from the order of the
+    examples alone.
 """
 
 from collections import Counter
@@ -62,15 +63,15 @@ class _Extraction:
     chunk: ChunkPlan
 
 
-def extract(wanted: Sequence[FeatureSet], cache_dir: Path) -> None:
-    """Make the chunks that are not there yet, inside `session()`.
+def extract(wanted: Sequence[FeatureSet], cache_dir: Path, *, fresh: bool = False) -> None:
+    """Make the chunks that are not there yet, inside `session()`; with `fresh` all, each in the place of the old one.
 
     Raises:
         DataError: if an encoder has changed since it was described.
         EnvironmentFaultError: if the disk cannot take the features, or an audio file cannot be read.
     """
     chunks = {chunk.path: (features, chunk) for features in wanted for chunk in features.chunks}
-    missing = [(features, chunk) for path, (features, chunk) in chunks.items() if not path.exists()]
+    missing = [(features, chunk) for path, (features, chunk) in chunks.items() if fresh or not path.exists()]
     if not missing:
         return
     size_bytes = sum(features.chunk_bytes(chunk) for features, chunk in missing)

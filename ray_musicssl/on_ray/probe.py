@@ -1,60 +1,43 @@
 """The `probe` stage: frozen features of every encoder on every task, a head fitted on them, a score file each.
 
 Conventions:
-    Features are kept in `<cache>/<encoder hash>/<task>-<audio hash>/chunk-00000.safetensors` and found again.
+    Features are kept in `<cache>/<encoder hash>/<mean or frames>-<audio hash>/chunk-00000.safetensors` and found again, by
+    every task that hears the same audio.
     Chunks follow from the order of the examples alone, so files and scores do not depend on the number of workers.
     Seed k of a probe is `config.seed + k`.
+    Probes of single layers take the learning rate of the weighted sum's score.
 """
 
 import logging
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import ray
-import torch
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.on_ray.extract import FeatureSet, extract
-from ray_musicssl.on_ray.session import run_tasks, session
-from ray_musicssl.probing.features import audio_identity, load_chunk, plan_chunks
-from ray_musicssl.probing.fit import ProbeSplit, fit_probe
-from ray_musicssl.probing.results import SeedScore, TaskScore, details_of, read_score, score_path, spread, write_score
+from ray_musicssl.on_ray.fits import Fit, Job, run_fits
+from ray_musicssl.on_ray.session import session
+from ray_musicssl.probing.features import plan_chunks
+from ray_musicssl.probing.identity import audio_identity
+from ray_musicssl.probing.results import (
+    FitScore,
+    TaskScore,
+    best_rate,
+    read_score,
+    score_path,
+    spread,
+    write_score,
+)
 from ray_musicssl.probing.sources import Source, describe
-from ray_musicssl.progress import progress
 from ray_musicssl.run_dir import hash_of, write_json
-from ray_musicssl.tasks.base import SPLITS, TASKS, Split, Task, TaskData
+from ray_musicssl.tasks.base import TASKS, Task, TaskData
+from ray_musicssl.tasks.listing import make_task
 
 logger = logging.getLogger(__name__)
-
-WORKER_BYTES = 500_000_000  # of a task that fits a probe, beside its features
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """One encoder on one task."""
-
-    features: FeatureSet
-    out_dir: Path
-    task: str
-    data: TaskData
-    data_hash: str
-    config: ProbeConfig
-
-    @property
-    def source(self) -> Source:
-        return self.features.source
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SeedItem:
-    job: _Job
-    seed: int
-    has_details: bool
 
 
 def probe(
@@ -65,6 +48,9 @@ def probe(
     config: ProbeConfig,
     *,
     cache_dir: Path,
+    split_lists: Path | None = None,
+    by_layer: bool = False,
+    fresh: bool = False,
     strict: bool = False,
 ) -> list[TaskScore]:
     """Score every encoder on every task; write `scores/<task>.json` into each encoder's directory as it is ready.
@@ -78,6 +64,9 @@ def probe(
         out_dirs: a directory for each of `specs`.
         config: the recipe.
         cache_dir: where features are kept.
+        split_lists: folder of split lists that a data set lacks.
+        by_layer: probe each single layer too; a score that lacks only that keeps its other numbers.
+        fresh: extract the features anew, in the place of those kept, and fit again.
         strict: refuse to go on if anything in a data set cannot be used; nothing is then fitted.
 
     Returns:
@@ -85,37 +74,44 @@ def probe(
 
     Raises:
         ConfigError: if a task or encoder is not known, or there is not one directory for each encoder.
-        DataError: if a data set is not found, a split has nothing usable, or `strict` and something is skipped.
+        DataError: if a data set is not found, a split has nothing usable or nothing that its metric can score, or `strict`
+            and something is skipped.
         EnvironmentFaultError: if the disk cannot take the features.
     """
     if len(specs) != len(out_dirs):
         raise ConfigError(f"{len(specs)} encoders but {len(out_dirs)} directories for their scores; give one for each")
-    data = {name: _read(name, data_dir, cache_dir, strict=strict) for name in dict.fromkeys(tasks)}
+    if config.lr_grid and config.lr != ProbeConfig().lr:
+        logger.warning("lr=%g has no effect: the rates of lr_grid are fitted", config.lr)
+    cache_dir = cache_dir.resolve()
+    data = {name: _read(name, data_dir, split_lists, cache_dir, strict=strict) for name in dict.fromkeys(tasks)}
     for note in dict.fromkeys(note for found in data.values() for note in found.notes):
         logger.info(note)  # the scores carry it too
     sources = [(describe(spec), Path(out_dir).resolve()) for spec, out_dir in zip(specs, out_dirs, strict=True)]
+    audio = {name: audio_identity(found.examples, cache_dir / "audio-hashes.json") for name, found in data.items()}
     jobs = [
-        _plan(source, name, data[name], out_dir=out_dir, config=config, cache_dir=cache_dir.resolve())
+        _plan(source, name, data[name], audio[name], out_dir=out_dir, config=config, cache_dir=cache_dir)
         for source, out_dir in sources
         for name in data
     ]
-    scores = {index: score for index, job in enumerate(jobs) if (score := _finished(job))}
+    scores = {} if fresh else {index: score for index, job in enumerate(jobs) if (score := _finished(job))}
     for index, score in scores.items():  # what the reader left out has been told, or refused, already
         _tell_failed(jobs[index], Counter(score.skipped) - Counter(jobs[index].data.reasons()), strict=strict)
     left = [index for index in range(len(jobs)) if index not in scores]
-    if left:
+    flat = [index for index in scores if by_layer and len(scores[index].by_layer) != jobs[index].source.num_layers]
+    if left or flat:
         with session():
-            extract([jobs[index].features for index in left], cache_dir)
+            extract([jobs[index].features for index in left], cache_dir, fresh=fresh)
+            extract([jobs[index].features for index in flat], cache_dir)  # they are there, unless someone removed them
             for index in left:
                 _tell_failed(jobs[index], jobs[index].features.failed(), strict=strict)
-            fitted = _fit([jobs[index] for index in left])
-        scores |= dict(zip(left, fitted, strict=True))
+            scores |= _fit_sums(jobs, left)
+            scores |= _fit_layers(jobs, {index: scores[index] for index in (*left, *flat)}) if by_layer else {}
     return [scores[index] for index in range(len(jobs))]
 
 
-def _read(name: str, data_dir: Path, cache_dir: Path, *, strict: bool) -> TaskData:
+def _read(name: str, data_dir: Path, split_lists: Path | None, cache_dir: Path, *, strict: bool) -> TaskData:
     """Read a task's data and say what is left out of it."""
-    task: Task = TASKS.load(name)()
+    task = make_task(name, split_lists=split_lists)
     data = task.read(data_dir)
     if data.skipped:
         report_path = cache_dir / "skipped" / f"{name}.json"
@@ -131,25 +127,40 @@ def _in_words(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
 
 
-def _plan(source: Source, name: str, data: TaskData, *, out_dir: Path, config: ProbeConfig, cache_dir: Path) -> _Job:
-    audio = audio_identity(data.examples)
+def _plan(
+    source: Source,
+    name: str,
+    data: TaskData,
+    audio: Sequence[object],
+    *,
+    out_dir: Path,
+    config: ProbeConfig,
+    cache_dir: Path,
+) -> Job:
+    task: Task = TASKS.load(name)()
+    pool = None if task.kind == "beats" else "mean"
     answers = [[example.id, example.track, example.split, example.target] for example in data.examples]
-    features = FeatureSet(
-        source=source,
-        pool=None if TASKS.load(name)().kind == "beats" else "mean",
-        chunks=plan_chunks(data.examples, cache_dir / source.content_hash / f"{name}-{hash_of(audio)}"),
-    )
-    return _Job(
-        features=features,
+    folder = cache_dir / source.content_hash / f"{pool or 'frames'}-{hash_of(audio)}"
+    return Job(
+        features=FeatureSet(source=source, pool=pool, chunks=plan_chunks(data.examples, folder)),
         out_dir=out_dir,
         task=name,
         data=data,
         data_hash=hash_of([audio, answers, list(data.classes)]),
-        config=config,
+        config=_with_pooling(config, task),
     )
 
 
-def _finished(job: _Job) -> TaskScore | None:
+def _with_pooling(config: ProbeConfig, task: Task) -> ProbeConfig:
+    """The recipe with the pooling that the task has in the end: asked for by name or not, it is the same recipe."""
+    if task.kind == "beats" and config.pooling == "embeddings":
+        logger.warning("pooling=embeddings has no effect on %s: beats have no windows to average", task.name)
+    if task.kind == "beats":
+        return config.model_copy(update={"pooling": "outputs"})
+    return config.model_copy(update={"pooling": task.pooling}) if config.pooling == "task" else config
+
+
+def _finished(job: Job) -> TaskScore | None:
     """The score of an earlier call, if it would come out the same again."""
     path = score_path(job.out_dir, job.task)
     if not path.exists():
@@ -165,7 +176,7 @@ def _config_hash(config: ProbeConfig) -> str:
     return hash_of(config.model_dump(mode="json"))
 
 
-def _tell_failed(job: _Job, failed: Counter[str], *, strict: bool) -> None:
+def _tell_failed(job: Job, failed: Counter[str], *, strict: bool) -> None:
     """Warn of examples that fell away while features were extracted, or refuse to go on without them."""
     if not failed:
         return
@@ -175,95 +186,80 @@ def _tell_failed(job: _Job, failed: Counter[str], *, strict: bool) -> None:
     logger.warning(message)
 
 
-def _fit(jobs: Sequence[_Job]) -> list[TaskScore]:
-    """Fit every seed of every job; each job's score is written when its last seed ends."""
-    items = [
-        _SeedItem(job=job, seed=job.config.seed + k, has_details=k == 0)
-        for job in sorted(jobs, key=lambda job: job.features.pool is not None)  # beats first: they take longest
-        for k in range(job.config.num_seeds)
-    ]
-    results: dict[int, list[SeedScore]] = {id(job): [] for job in jobs}
-    scores: dict[int, TaskScore] = {}
-    with progress("probe", len(items), "fits") as meter:
-        for item, result in _run_by_size(items):
-            job = item.job
-            results[id(job)].append(result)
-            meter.advance(note=f"{job.source.name} {job.task}")
-            if len(results[id(job)]) == job.config.num_seeds:
-                scores[id(job)] = _score(job, results[id(job)])
-                write_score(job.out_dir, scores[id(job)])
-    return [scores[id(job)] for job in jobs]
-
-
-def _run_by_size(items: Sequence[_SeedItem]) -> Iterator[tuple[_SeedItem, SeedScore]]:
-    """Fit items as Ray tasks, those together that need equally many CPUs."""
-    groups: dict[int, list[_SeedItem]] = {}
-    for item in items:
-        groups.setdefault(_num_cpus(item.job.features.size_bytes), []).append(item)
-    for num_cpus, group in sorted(groups.items()):
-        for index, result in run_tasks(_fit_on_worker, group, num_cpus=num_cpus):
-            yield group[index], result
-
-
-def _num_cpus(size_bytes: int) -> int:
-    """As many CPUs as have the memory for a task with these features; all of the smallest node's if none has enough."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    node = min(nodes, key=lambda resources: resources["memory"])
-    needed = math.ceil((size_bytes + WORKER_BYTES) / (node["memory"] / node["CPU"]))
-    return max(1, min(needed, int(node["CPU"])))
-
-
-def _fit_on_worker(item: _SeedItem) -> SeedScore:
-    torch.set_num_threads(1)
-    job = item.job
-    task: Task = TASKS.load(job.task)()
-    chunks = [load_chunk(chunk.path) for chunk in job.features.chunks]
-    features = {name: tensor for chunk in chunks for name, tensor in chunk.features.items()}
-    failed = {name: fault for chunk in chunks for name, fault in chunk.failed.items()}
-    data = replace(job.data, examples=[example for example in job.data.examples if example.id in features])
-    splits: dict[Split, ProbeSplit] = {}
-    for split in SPLITS:
-        examples = data.split(split)
-        tensors = [features[example.id] for example in examples]
-        splits[split] = ProbeSplit(
-            examples=examples, features=torch.stack(tensors) if job.features.pool and tensors else tensors
+def _fit_sums(jobs: Sequence[Job], chosen: Sequence[int]) -> dict[int, TaskScore]:
+    """Fit the weighted sum of some jobs; each score is written when its last fit ends."""
+    wanted = [
+        (
+            jobs[index],
+            [
+                Fit(seed=seed, lr=rate, has_details=seed == jobs[index].config.seed)
+                for rate in jobs[index].config.rates
+                for seed in _seeds(jobs[index].config)
+            ],
         )
-    fit = fit_probe(
-        task,
-        splits,
-        job.config,
-        num_outputs=len(data.classes),
-        seed=item.seed,
-        frame_rate=job.source.frame_rate,
-    )
-    return SeedScore(
-        seed=item.seed,
-        valid=fit.valid,
-        test=fit.test,
-        layer_weights=fit.layer_weights,
-        used=data.used(),
-        failed=failed,
-        details=details_of(task, data.classes, fit.test_predictions) if item.has_details else {},
-    )
+        for index in chosen
+    ]
+    scores: dict[int, TaskScore] = {}
+    for place, fits in run_fits(wanted, name="probe"):
+        index = chosen[place]
+        scores[index] = _score(jobs[index], fits)
+        write_score(jobs[index].out_dir, scores[index])
+    return scores
 
 
-def _score(job: _Job, results: Sequence[SeedScore]) -> TaskScore:
-    """Bring the seeds of a job together; they may have come in any order."""
-    runs = sorted(results, key=lambda result: result.seed)
+def _fit_layers(jobs: Sequence[Job], sums: Mapping[int, TaskScore]) -> dict[int, TaskScore]:
+    """Add the probes of single layers to scores of weighted sums, and write them again."""
+    chosen, wanted = [], []
+    scores: dict[int, TaskScore] = {}
+    for index, score in sums.items():
+        if score.layers == 1:  # the sum of one layer is that layer
+            scores[index] = replace(score, by_layer=[score.metrics])
+            write_score(jobs[index].out_dir, scores[index])
+            continue
+        job = jobs[index]
+        rate = job.config.lr if score.lr is None else score.lr
+        chosen.append(index)
+        wanted.append(
+            (job, [Fit(seed=s, lr=rate, layer=layer) for layer in range(score.layers) for s in _seeds(job.config)])
+        )
+    for place, fits in run_fits(wanted, name="layers"):
+        index = chosen[place]
+        layers = range(sums[index].layers)
+        by_layer = [spread([fit.test for fit in fits if fit.layer == layer]) for layer in layers]
+        scores[index] = replace(sums[index], by_layer=by_layer)
+        write_score(jobs[index].out_dir, scores[index])
+    return scores
+
+
+def _seeds(config: ProbeConfig) -> range:
+    return range(config.seed, config.seed + config.num_seeds)
+
+
+def _score(job: Job, fits: Sequence[FitScore]) -> TaskScore:
+    """Bring the fits of a job together; of several rates the one that is best on valid is taken."""
+    task: Task = TASKS.load(job.task)()
+    headline = task.metrics[0]
+    by_rate = {rate: [fit for fit in fits if fit.lr == rate] for rate in job.config.rates}
+    valid = {rate: [fit.valid for fit in runs] for rate, runs in by_rate.items()}
+    has_grid = bool(job.config.lr_grid)
+    rate = best_rate(valid, headline)
+    runs = by_rate[rate]
     return TaskScore(
         task=job.task,
-        dataset=TASKS.load(job.task)().dataset,
+        dataset=task.dataset,
         model=job.source.name,
         encoder_hash=job.source.content_hash,
         data_hash=job.data_hash,
         config_hash=_config_hash(job.config),
         metrics=spread([run.test for run in runs]),
-        valid=spread([run.valid for run in runs]),
+        valid=spread(valid[rate]),
         used=runs[0].used,
         expected=job.data.expected,
         skipped=dict(Counter(job.data.reasons()) + Counter(runs[0].failed.values())),
         layer_weights=np.mean([run.layer_weights for run in runs], axis=0).tolist(),
         layers=job.source.num_layers,
+        lr=rate if has_grid else None,
+        valid_by_lr={f"{lr:g}": spread(scores)[headline] for lr, scores in valid.items()} if has_grid else {},
         notes=list(job.data.notes),
         details=runs[0].details,
     )

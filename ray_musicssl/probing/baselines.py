@@ -5,6 +5,8 @@ Conventions:
     grid (50 Hz); of MFCC's 100 Hz frames every second one is taken, which sees the same samples as the encoder's frame.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import soxr
 import torch
@@ -13,6 +15,9 @@ from torch import Tensor
 
 from ray_musicssl.audio.frames import ENCODER_GRID, MFCC_GRID, SAMPLE_RATE
 from ray_musicssl.config.feature import MfccConfig, SemitoneConfig
+from ray_musicssl.config.feature_section import FeatureSection
+from ray_musicssl.config.harmony import ChromaConfig
+from ray_musicssl.features.chroma import Chroma
 from ray_musicssl.features.mfcc import Mfcc
 from ray_musicssl.features.semitone import Semitone
 from ray_musicssl.probing.features import Pool
@@ -22,16 +27,21 @@ NUM_COEFFICIENTS = 13
 _VERSION = 1  # raise when the same audio gives other numbers: caches are filed under it
 
 
-class MfccFeatures:
-    """MFCC with deltas, 39 dimensions a frame."""
+class HandMadeFeatures:
+    """What hand-made features share: frames of one kind on the encoder's grid, and their mean and spread."""
 
-    name = "mfcc"
+    name: str
     num_layers = 1
     frame_rate = ENCODER_GRID.frame_rate
 
-    def __init__(self) -> None:
-        self._mfcc = Mfcc(num_coefficients=NUM_COEFFICIENTS)
-        self.content_hash = hash_of({"name": self.name, "version": _VERSION, "parts": self._settings()})
+    def __init__(self, parts: Sequence[FeatureSection]) -> None:
+        """Name the features.
+
+        Args:
+            parts: the settings of the features that lie side by side in a frame; they make the hash.
+        """
+        identity = {"name": self.name, "version": _VERSION, "parts": [part.model_dump() for part in parts]}
+        self.content_hash = hash_of(identity)
         self.dim = 2 * self._frames(torch.zeros(SAMPLE_RATE)).shape[1]  # pooled; a frame has half as many
 
     def embed(
@@ -55,24 +65,50 @@ class MfccFeatures:
             return frames[None].numpy()
         return torch.cat([frames.mean(dim=0), frames.std(dim=0, correction=0)])[None].numpy()
 
-    def _settings(self) -> list[dict[str, object]]:
-        return [MfccConfig(num_coefficients=NUM_COEFFICIENTS).model_dump()]
-
-    def _frames(self, waveform: Tensor) -> Tensor:
-        return self._mfcc(waveform)[:: ENCODER_GRID.hop_length // MFCC_GRID.hop_length]
+    def _frames(self, waveform: Float32[Tensor, " samples"]) -> Float32[Tensor, "frames dim"]:
+        raise NotImplementedError
 
 
-class MfccSemitoneFeatures(MfccFeatures):
+class MfccFeatures(HandMadeFeatures):
+    """MFCC with deltas, 39 dimensions a frame."""
+
+    name = "mfcc"
+
+    def __init__(self) -> None:
+        self._mfcc = Mfcc(num_coefficients=NUM_COEFFICIENTS)
+        super().__init__([MfccConfig(num_coefficients=NUM_COEFFICIENTS)])
+
+    def _frames(self, waveform: Float32[Tensor, " samples"]) -> Float32[Tensor, "frames dim"]:
+        return _every_second(self._mfcc(waveform))
+
+
+class ChromaFeatures(HandMadeFeatures):
+    """The energy in the 12 pitch classes."""
+
+    name = "chroma"
+
+    def __init__(self) -> None:
+        config = ChromaConfig()
+        self._chroma = Chroma(config)
+        super().__init__([config])
+
+    def _frames(self, waveform: Float32[Tensor, " samples"]) -> Float32[Tensor, "frames dim"]:
+        return self._chroma(waveform)
+
+
+class MfccSemitoneFeatures(HandMadeFeatures):
     """MFCC and the semitone spectrum side by side, 99 dimensions a frame."""
 
     name = "mfcc+semitone"
 
     def __init__(self) -> None:
+        self._mfcc = Mfcc(num_coefficients=NUM_COEFFICIENTS)
         self._semitone = Semitone()
-        super().__init__()
+        super().__init__([MfccConfig(num_coefficients=NUM_COEFFICIENTS), SemitoneConfig()])
 
-    def _settings(self) -> list[dict[str, object]]:
-        return [*super()._settings(), SemitoneConfig().model_dump()]
+    def _frames(self, waveform: Float32[Tensor, " samples"]) -> Float32[Tensor, "frames dim"]:
+        return torch.cat([_every_second(self._mfcc(waveform)), self._semitone(waveform)], dim=1)
 
-    def _frames(self, waveform: Tensor) -> Tensor:
-        return torch.cat([super()._frames(waveform), self._semitone(waveform)], dim=1)
+
+def _every_second(frames: Float32[Tensor, "frames dim"]) -> Float32[Tensor, "_ dim"]:
+    return frames[:: ENCODER_GRID.hop_length // MFCC_GRID.hop_length]

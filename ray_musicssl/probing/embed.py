@@ -15,14 +15,12 @@ import torch
 from jaxtyping import Float32
 
 from ray_musicssl.audio.frames import ENCODER_GRID, SAMPLE_RATE
-from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.hub.importer import open_encoder
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.models.windows import windowed_states
-from ray_musicssl.objectives.building import build_encoder
+from ray_musicssl.objectives.building import fresh_encoder
 from ray_musicssl.probing.features import Pool
 from ray_musicssl.run_dir import hash_of
-from ray_musicssl.training.checkpoint import find_checkpoint, run_name
 
 Layers = Literal["all"] | int | Sequence[int]
 
@@ -119,15 +117,20 @@ def load_encoder(path: str | Path) -> Encoder:
     return Encoder(opened.model, name=opened.name, content_hash=opened.content_hash)
 
 
-def untrained_encoder(path: str | Path, *, seed: int = 0) -> Encoder:
-    """A fresh encoder of the same architecture as a run's: what training is compared with.
+def untrained_encoder(path: str | Path, *, seed: int | None = None) -> Encoder:
+    """What a run or a Hugging Face folder was before any training: the same architecture with random weights.
+
+    A run's are the very weights that it began with (unless it was given some by `--init-from`).
+
+    Args:
+        path: as `load_encoder` takes it.
+        seed: of the weights; None: the run's own, 0 for a folder.
 
     Raises:
-        DataError: if there is no checkpoint at `path`.
+        ConfigError: as `load_encoder`.
+        DataError: as `load_encoder`.
     """
-    checkpoint = find_checkpoint(Path(path))
-    config: PretrainConfig = checkpoint.config
-    identity = {"encoder": config.encoder.model_dump(mode="json"), "seed": seed, "untrained": True}
-    return Encoder(
-        build_encoder(config, seed=seed), name=f"random:{run_name(checkpoint)}", content_hash=hash_of(identity)
-    )
+    opened = open_encoder(Path(path))
+    config, chosen = opened.model.config, opened.seed if seed is None else seed
+    identity = {"encoder": config.model_dump(mode="json"), "seed": chosen, "untrained": True}
+    return Encoder(fresh_encoder(config, seed=chosen), name=f"random:{opened.name}", content_hash=hash_of(identity))

@@ -77,15 +77,6 @@ def plan_chunks(examples: Sequence[Example], folder: Path) -> list[ChunkPlan]:
     ]
 
 
-def audio_identity(examples: Sequence[Example]) -> list[list[Any]]:
-    """What tells the audio of these examples from any other, without reading it: JSON-like, to be hashed."""
-    status = {path: path.stat() for path in {example.path for example in examples}}
-    return [
-        [e.id, e.path.name, status[e.path].st_size, status[e.path].st_mtime_ns, e.offset_s, e.duration_s]
-        for e in examples
-    ]
-
-
 @dataclass(frozen=True, kw_only=True)
 class FeatureChunk:
     """The features of some examples, by their ids."""

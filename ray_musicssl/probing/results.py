@@ -15,12 +15,7 @@ from jaxtyping import Float32
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.run_dir import RunDir, read_json, write_json
-from ray_musicssl.tasks.base import Predictions, Split, Task
-from ray_musicssl.tasks.beats import decode_beats
-from ray_musicssl.tasks.metrics import by_song, confusion
-
-MAX_CONFUSION_CLASSES = 24
-ACTIVATION_DECIMALS = 4
+from ray_musicssl.tasks.base import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +28,12 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedScore:
-    """What one seed's fit leaves behind."""
+class FitScore:
+    """What one fit leaves behind."""
 
     seed: int
+    lr: float
+    layer: int | None  # the only layer that it saw; None: all, in a weighted sum
     valid: Mapping[str, float]
     test: Mapping[str, float]
     layer_weights: Float32[np.ndarray, " layers"]
@@ -62,13 +59,18 @@ class TaskScore:
     skipped: Mapping[str, int]  # items left out, by reason
     layer_weights: Sequence[float]  # mean over seeds
     layers: int
+    lr: float | None = None  # the chosen rate of a grid
+    valid_by_lr: Mapping[str, Spread] = field(default_factory=dict)  # headline on valid by rate; empty without a grid
+    # Test metrics of probes of single layers 0..L; empty if not asked for.
+    by_layer: Sequence[Mapping[str, Spread]] = field(default_factory=list)
     notes: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
         """Model, task and every metric in points, on one line."""
+        rate = f"  lr {self.lr:g}" if self.lr is not None else ""
         scores = ", ".join(f"{name} {100 * s.mean:.1f} +- {100 * s.sd:.1f}" for name, s in self.metrics.items())
-        return f"{self.model}  {self.task}  {scores}"
+        return f"{self.model}  {self.task}  {scores}{rate}"
 
     def is_for(self, *, encoder_hash: str, data_hash: str, config_hash: str) -> bool:
         """Whether the score would come out the same again."""
@@ -85,26 +87,15 @@ def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     }
 
 
-def details_of(task: Task, classes: Sequence[str], predictions: Predictions) -> dict[str, Any]:
-    """What a picture can be made of: the confusion of few classes, or one test track's beats."""
-    if task.kind == "beats":
-        example, curve = predictions.examples[0], np.asarray(predictions.outputs[0])
-        decoded = decode_beats(curve, predictions.frame_rate)
-        return {
-            "beats": {
-                "id": example.id,
-                "frame_rate": predictions.frame_rate,
-                "activation": np.round(curve.astype(np.float64), ACTIVATION_DECIMALS).tolist(),
-                "reference": list(example.target),
-                "decoded": decoded.tolist(),
-            }
-        }
-    if task.kind == "multiclass" and len(classes) <= MAX_CONFUSION_CLASSES:
-        songs = by_song([example.track for example in predictions.examples], np.stack(predictions.outputs))
-        answers = np.array([predictions.examples[clip].target for clip in songs.first_clip])
-        matrix = confusion(answers, songs.outputs.argmax(axis=1), len(classes))
-        return {"confusion": {"classes": list(classes), "matrix": matrix}}
-    return {}
+def best_rate(valid: Mapping[float, Sequence[Mapping[str, float]]], headline: str) -> float:
+    """The learning rate whose seeds have the best mean headline on the validation split; of equals the first.
+
+    Args:
+        valid: validation scores of every seed, by rate.
+        headline: the metric that chooses.
+    """
+    means = {rate: float(np.mean([run[headline] for run in runs])) for rate, runs in valid.items()}
+    return max(means, key=lambda rate: means[rate])
 
 
 def score_path(out_dir: Path, task: str) -> Path:
@@ -127,7 +118,13 @@ def read_score(path: Path) -> TaskScore:
     """
     try:
         raw = read_json(path)
-        spreads = {part: {name: Spread(**entry) for name, entry in raw[part].items()} for part in ("metrics", "valid")}
-        return TaskScore(**{**raw, **spreads})
+        spreads = {part: _spreads(raw[part]) for part in ("metrics", "valid")}
+        spreads["valid_by_lr"] = _spreads(raw.get("valid_by_lr", {}))
+        by_layer = [_spreads(layer) for layer in raw.get("by_layer", ())]
+        return TaskScore(**{**raw, **spreads, "by_layer": by_layer})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a probe score ({error!r}); remove it and probe that task again") from error
+
+
+def _spreads(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Spread]:
+    return {name: Spread(**entry) for name, entry in raw.items()}

@@ -17,6 +17,7 @@ BASELINES = Registry(
     "baseline",
     {
         "mfcc": "ray_musicssl.probing.baselines:MfccFeatures",
+        "chroma": "ray_musicssl.probing.baselines:ChromaFeatures",
         "mfcc+semitone": "ray_musicssl.probing.baselines:MfccSemitoneFeatures",
     },
 )
@@ -29,15 +30,14 @@ _ENCODERS = Registry(
     },
 )
 UNTRAINED_PREFIX = "random:"
-UNTRAINED_SEED = 0
 
 
 def open_features(spec: str) -> FrozenFeatures:
     """The features that `spec` names.
 
     Args:
-        spec: a run or checkpoint directory, a Hugging Face folder, `random:RUN` (that run's architecture before any
-            training), `mfcc` or `mfcc+semitone`.
+        spec: a run or checkpoint directory, a Hugging Face folder, `random:` and any of these (what it was
+            before any training), or the name of a baseline.
 
     Raises:
         ConfigError: if it is none of these; the message lists them.
@@ -47,11 +47,11 @@ def open_features(spec: str) -> FrozenFeatures:
     path = Path(spec.removeprefix(UNTRAINED_PREFIX))
     if not path.is_dir():
         raise ConfigError(
-            f'"{spec}" cannot be probed: {path} is not a directory; allowed are a run or checkpoint directory, '
-            f"{UNTRAINED_PREFIX}RUN_DIR, {', '.join(BASELINES)}"
+            f'"{spec}" cannot be probed: {path} is not a directory; allowed are a run or checkpoint directory, a '
+            f"Hugging Face folder, {UNTRAINED_PREFIX}DIR for any of these, {', '.join(BASELINES)}"
         )
     if spec.startswith(UNTRAINED_PREFIX):
-        return _ENCODERS.load("untrained")(path, seed=UNTRAINED_SEED)
+        return _ENCODERS.load("untrained")(path)
     return _ENCODERS.load("trained")(path)
 
 

@@ -82,7 +82,7 @@ def tags(found: Mapping[str, Any], task: str) -> str:
         KeyError: if the details are not those of tags.
     """
     precisions = [float("nan") if value is None else 100 * value for value in found["average_precision"]]
-    chances = 100 * np.array(found["positives"], float) / max(int(found.get("num_items", 0)), 1)
+    chances = 100 * np.array(found["positives"], float) / max(int(found.get("num_tracks", 0)), 1)
     order = [int(index) for index in np.argsort(-np.nan_to_num(np.array(precisions), nan=-1.0), kind="stable")][
         :_MOST_TAGS
     ]
@@ -91,7 +91,7 @@ def tags(found: Mapping[str, Any], task: str) -> str:
     axes.bar(
         places, np.nan_to_num(np.array(precisions))[order], color=BLUE, alpha=0.8, width=0.75, label="average precision"
     )
-    if found.get("num_items"):
+    if found.get("num_tracks"):
         axes.plot(places, chances[order], ".", color=INK, markersize=4, label="share of items (chance)")
     axes.set_xticks(places, [shortened(found["classes"][index], 22) for index in order], rotation=90, fontsize=6.5)
     axes.tick_params(axis="x", length=0)

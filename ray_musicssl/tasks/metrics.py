@@ -160,35 +160,37 @@ class TagScore:
 
 
 def tag_score(answers: Bool[np.ndarray, "examples classes"], scores: Float[np.ndarray, "examples classes"]) -> TagScore:
-    """Macro ROC-AUC and average precision, and those of every class; both are NaN if no class can be scored."""
+    """ROC-AUC (a tie counts half) and average precision (without interpolation) of each class, and their macro means.
+
+    The means are NaN if no class can be scored. All classes at once: a probe asks after every epoch, and a loop over 50
+    classes would cost as much as its training.
+    """
+    order = np.argsort(-scores, axis=0, kind="stable")
+    ranked, hits = np.take_along_axis(scores, order, axis=0), np.take_along_axis(answers, order, axis=0)
+    true = hits.cumsum(axis=0, dtype=np.float64)  # at each place, how many of it and those above are positive
+    false = np.arange(1, len(scores) + 1, dtype=np.float64)[:, None] - true
+    is_end = np.ones(scores.shape, bool)  # the last place of those with equal scores: only there is a threshold
+    is_end[:-1] = ranked[1:] != ranked[:-1]
+    true_above, false_above = _at_end_above(true, is_end), _at_end_above(false, is_end)
     positives = answers.sum(axis=0)
-    usable = np.flatnonzero((positives > 0) & (positives < len(answers)))
-    auc_of_class, ap_of_class = np.full((2, answers.shape[1]), np.nan)
-    for index in usable:
-        auc_of_class[index] = _auc(answers[:, index], scores[:, index])
-        ap_of_class[index] = _average_precision(answers[:, index], scores[:, index])
+    usable = (positives > 0) & (positives < len(answers))
+    area = np.where(is_end, (false - false_above) * (true + true_above) / 2, 0).sum(axis=0)
+    gained = np.where(is_end, (true - true_above) * true / (true + false), 0).sum(axis=0)
+    auc = area / np.where(usable, positives * (len(answers) - positives), np.nan)
+    ap = gained / np.where(usable, positives, np.nan)
     return TagScore(
-        auc=float(auc_of_class[usable].mean()) if len(usable) else float("nan"),
-        ap=float(ap_of_class[usable].mean()) if len(usable) else float("nan"),
-        num_classes=len(usable),
-        auc_of_class=auc_of_class,
-        ap_of_class=ap_of_class,
+        auc=float(auc[usable].mean()) if usable.any() else float("nan"),
+        ap=float(ap[usable].mean()) if usable.any() else float("nan"),
+        num_classes=int(usable.sum()),
+        auc_of_class=auc,
+        ap_of_class=ap,
     )
 
 
-def _auc(answers: np.ndarray, scores: np.ndarray) -> float:
-    """The chance that a positive outranks a negative; a tie counts half."""
-    _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(sizes) - (sizes - 1) / 2)[group]  # mean rank of equal scores, from 1
-    num_positive = int(answers.sum())
-    num_negative = len(answers) - num_positive
-    return float((rank[answers].sum() - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
-
-
-def _average_precision(answers: np.ndarray, scores: np.ndarray) -> float:
-    """The sum over thresholds of (recall gained) x (precision there), without interpolation."""
-    order = np.argsort(-scores, kind="stable")
-    hits, sorted_scores = np.cumsum(answers[order]), scores[order]
-    ends = np.append(np.flatnonzero(np.diff(sorted_scores)), len(scores) - 1)  # last example of each threshold
-    precision, recall = hits[ends] / (ends + 1), hits[ends] / hits[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+def _at_end_above(
+    counts: Float64[np.ndarray, "examples classes"], is_end: Bool[np.ndarray, "examples classes"]
+) -> Float64[np.ndarray, "examples classes"]:
+    """At each place the count at the nearest end above it, 0 if there is none; counts never fall."""
+    above = np.zeros_like(counts)
+    above[1:] = np.maximum.accumulate(np.where(is_end, counts, 0), axis=0)[:-1]
+    return above

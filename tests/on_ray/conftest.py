@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from ray_musicssl.audio.shard import CLIP_SCHEMA, MANIFEST_SCHEMA, Shards, open_shards, part_name, pcm_views
 from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.codebook import Codebook, FitRecord
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.features.base import clip_frames
+from ray_musicssl.on_ray import extract, fits, probe
 from ray_musicssl.on_ray import label as stage
 from ray_musicssl.probing.hidden_targets import load_feature
 from ray_musicssl.run_dir import mark_done, sha256_file, write_json
@@ -77,3 +79,46 @@ def in_process(monkeypatch: pytest.MonkeyPatch, run_here: Callable[..., object])
     monkeypatch.setattr(stage, "session", nullcontext)
     monkeypatch.setattr(stage, "run_tasks", run_here)
     monkeypatch.setattr(stage, "gpus_per_task", lambda feature: 0)
+
+
+@pytest.fixture
+def gtzan_dir(tmp_path: Path) -> Path:
+    """Two genres that sound apart; a click every half second; one test track is no audio."""
+    root = tmp_path / "gtzan"
+    rng = np.random.default_rng(0)
+    number = 0
+    for split, count in {"train": 4, "valid": 2, "test": 2}.items():
+        lines = []
+        for genre, hertz in {"blues": 220.0, "rock": 3000.0}.items():
+            for _ in range(count):
+                name = f"{genre}.{number:05d}"
+                time_s = np.arange(3 * 8000) / 8000
+                audio = 0.2 * np.sin(2 * np.pi * hertz * time_s) * (1 + 3 * (time_s % 0.5 < 0.03))
+                path = root / "genres" / genre / f"{name}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, audio + 0.01 * rng.standard_normal(len(audio)), 8000)
+                beats_path = root / "beats" / f"gtzan_{genre}_{number:05d}.beats"
+                beats_path.parent.mkdir(exist_ok=True)
+                beats_path.write_text("".join(f"{beat:.3f}\n" for beat in np.arange(0, 3, 0.5)))
+                lines.append(f"{genre}/{name}.wav\n")
+                number += 1
+        (root / f"{split}_filtered.txt").write_text("".join(lines))
+    path.write_bytes(b"no audio")
+    return root
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The tasks of `probe` run here, one after another; gives the name and the CPUs of those that ran."""
+    ran = []
+
+    def in_process(function, items, *, num_cpus=1):
+        for index, item in enumerate(items):
+            ran.append((function.__name__, num_cpus))
+            yield index, function(item)
+
+    for module in (fits, extract):
+        monkeypatch.setattr(module, "run_tasks", in_process)
+    monkeypatch.setattr(probe, "session", nullcontext)
+    monkeypatch.setattr(fits.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "memory": 64e9}}])
+    return ran

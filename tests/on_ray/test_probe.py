@@ -1,20 +1,15 @@
 """The whole probe stage on a few files, with hand-made features."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 import soundfile
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError
-from ray_musicssl.on_ray import extract
-from ray_musicssl.on_ray import probe as stage
+from ray_musicssl.on_ray import extract, fits
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.probing.results import read_score
 
-GENRES = {"blues": 220.0, "rock": 3000.0}
-COUNTS = {"train": 4, "valid": 2, "test": 2}
 CONFIG = ProbeConfig(hidden_dim=16, lr=1e-2, max_epochs=8, beat_max_epochs=1, num_seeds=2)
 
 NODES = [
@@ -23,32 +18,6 @@ NODES = [
     {"Alive": True, "Resources": {"memory": 1e9}},  # a head that runs no tasks
     {"Alive": False, "Resources": {"CPU": 1.0, "memory": 1e9}},
 ]
-
-
-@pytest.fixture
-def gtzan_dir(tmp_path):
-    """Two genres that sound apart; a click every half second; one test track is no audio."""
-    root = tmp_path / "gtzan"
-    rng = np.random.default_rng(0)
-    number = 0
-    for split, count in COUNTS.items():
-        lines = []
-        for genre, hertz in GENRES.items():
-            for _ in range(count):
-                name = f"{genre}.{number:05d}"
-                time_s = np.arange(3 * 8000) / 8000
-                audio = 0.2 * np.sin(2 * np.pi * hertz * time_s) * (1 + 3 * (time_s % 0.5 < 0.03))
-                path = root / "genres" / genre / f"{name}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, audio + 0.01 * rng.standard_normal(len(audio)), 8000)
-                beats_path = root / "beats" / f"gtzan_{genre}_{number:05d}.beats"
-                beats_path.parent.mkdir(exist_ok=True)
-                beats_path.write_text("".join(f"{beat:.3f}\n" for beat in np.arange(0, 3, 0.5)))
-                lines.append(f"{genre}/{name}.wav\n")
-                number += 1
-        (root / f"{split}_filtered.txt").write_text("".join(lines))
-    path.write_bytes(b"no audio")
-    return root
 
 
 @pytest.mark.ray
@@ -103,23 +72,6 @@ def test_strict_refuses_what_cannot_be_used_before_anything_starts(gtzan_dir, tm
 
 
 @pytest.fixture
-def without_ray(monkeypatch):
-    """Tasks run here, one after another; gives the name and the CPUs of those that ran."""
-    ran = []
-
-    def in_process(function, items, *, num_cpus=1):
-        for index, item in enumerate(items):
-            ran.append((function.__name__, num_cpus))
-            yield index, function(item)
-
-    for module in (stage, extract):
-        monkeypatch.setattr(module, "run_tasks", in_process)
-    monkeypatch.setattr(stage, "session", nullcontext)
-    monkeypatch.setattr(stage.ray, "nodes", lambda: NODES)
-    return ran
-
-
-@pytest.fixture
 def hidden_fault_dir(gtzan_dir):
     """Every header is good, but one training track is not a number."""
     last_path = max((gtzan_dir / "genres").rglob("rock.*.wav"))
@@ -155,18 +107,20 @@ def test_strict_refuses_what_extraction_finds_before_anything_is_fitted(
 )
 def test_a_fit_takes_the_cpus_whose_memory_its_features_need(monkeypatch, size_gb, num_cpus):
     """On the node with the least memory a CPU comes with 4 GB, and a task takes half a GB beside its features."""
-    monkeypatch.setattr(stage.ray, "nodes", lambda: NODES)
-    assert stage._num_cpus(round(size_gb * 1e9)) == num_cpus
+    monkeypatch.setattr(fits.ray, "nodes", lambda: NODES)
+    assert fits._num_cpus(round(size_gb * 1e9)) == num_cpus
 
 
 def test_fits_of_large_features_leave_room_and_others_do_not_wait_for_it(gtzan_dir, tmp_path, without_ray, monkeypatch):
-    monkeypatch.setattr(stage, "WORKER_BYTES", 0)
-    monkeypatch.setattr(stage.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4, "memory": 20_000}}])
+    monkeypatch.setattr(fits, "WORKER_BYTES", 0)
+    monkeypatch.setattr(fits, "FITTED_BYTES", 10_000)
+    monkeypatch.setattr(fits.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4, "memory": 20_000}}])
     tasks = ["gtzan_genre", "gtzan_rhythm"]  # 16 tracks of 78 means and spreads, 2 bytes each: 2496 bytes; 150 times 39
     scores = probe(["mfcc"], gtzan_dir, tasks, [tmp_path], CONFIG, cache_dir=tmp_path / "c")
-    assert [(name, num_cpus) for name, num_cpus in without_ray if name == "_fit_on_worker"] == [
-        *[("_fit_on_worker", 1)] * 2,
-        *[("_fit_on_worker", 4)] * 2,
+    assert [entry for entry in without_ray if entry[0] == "_fit_on_worker"] == [
+        ("_fit_on_worker", 1),  # both seeds together: its features are small
+        ("_fit_on_worker", 4),
+        ("_fit_on_worker", 4),
     ]
     assert [score.task for score in scores] == tasks
 
@@ -182,3 +136,30 @@ def test_fits_of_large_features_leave_room_and_others_do_not_wait_for_it(gtzan_d
 def test_wrong_words_are_refused_before_anything_starts(gtzan_dir, tmp_path, specs, tasks, message):
     with pytest.raises(ConfigError, match=message):
         probe(specs, gtzan_dir, tasks, [tmp_path], CONFIG, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.ray
+def test_scores_of_two_encoders_on_two_tasks_do_not_depend_on_the_number_of_workers(
+    gtzan_dir, tmp_path, cluster, monkeypatch
+):
+    tasks = ["gtzan_genre", "gtzan_rhythm"]
+    config = CONFIG.model_copy(update={"lr_grid": (1e-2, 1e-3), "max_epochs": 4})
+
+    def run(name):
+        outs = [tmp_path / name / "a", tmp_path / name / "b"]
+        return probe(["mfcc", "chroma"], gtzan_dir, tasks, outs, config, cache_dir=tmp_path / name / "c", by_layer=True)
+
+    both = run("two")
+    serial = fits.run_tasks
+
+    def one_at_a_time(function, items, *, num_cpus=1):
+        return serial(function, items, num_cpus=2)  # a task fills the cluster
+
+    for module in (fits, extract):
+        monkeypatch.setattr(module, "run_tasks", one_at_a_time)
+    assert run("one") == both
+    chunks = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.safetensors")}
+        for name in ("one", "two")
+    ]
+    assert chunks[0] == chunks[1]

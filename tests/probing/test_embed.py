@@ -1,6 +1,7 @@
 """A trained encoder as people use it: any audio in, embeddings out."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import ray_musicssl
 from ray_musicssl.audio.frames import ENCODER_GRID
 from ray_musicssl.config.encoder import EncoderConfig
 from ray_musicssl.errors import DataError
+from ray_musicssl.hub.importer import open_encoder
 from ray_musicssl.models import windows
 from ray_musicssl.models.encoder import MusicEncoder, normalize
+from ray_musicssl.objectives.building import build_encoder
+from ray_musicssl.probing import embed
 from ray_musicssl.probing.embed import Encoder, load_encoder, untrained_encoder
+from ray_musicssl.training.checkpoint import find_checkpoint
 
 LONG = 70 * 16_000 + 123  # samples: three windows
 
@@ -219,6 +224,18 @@ def test_the_untrained_twin_has_the_same_shape_and_other_weights_each_time_the_s
     assert {embedding.shape for embedding in embeddings} == {(3, 49, 32)}
     for one, two in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(embeddings[one] - embeddings[two]).max() > 1e-2
+
+
+def test_the_untrained_twin_of_a_run_has_the_weights_that_the_run_began_with(whole_run_dir, monkeypatch):
+    config = find_checkpoint(whole_run_dir).config
+    training = config.training.model_copy(update={"seed": 5})
+    began = build_encoder(config.model_copy(update={"training": training})).state_dict()
+    opened = open_encoder(whole_run_dir)
+    assert opened.seed == config.training.seed
+    monkeypatch.setattr(embed, "open_encoder", lambda _: replace(opened, seed=5))
+    twin = untrained_encoder(whole_run_dir).model.state_dict()
+    assert all(torch.equal(twin[name], began[name]) for name in began)
+    assert not all(torch.equal(value, began[name]) for name, value in build_encoder(config).state_dict().items())
 
 
 def test_making_an_untrained_encoder_leaves_torch_s_random_state_alone(whole_run_dir):

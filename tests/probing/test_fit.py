@@ -8,7 +8,9 @@ import torch
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.probing.fit import ProbeSplit, fit_probe, row_statistics
+from ray_musicssl.probing import fit as fitting
+from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.rows import ProbeSplit, row_statistics
 from ray_musicssl.tasks.base import SPLITS, Example
 from ray_musicssl.tasks.gtzan import GtzanGenre, GtzanRhythm
 from ray_musicssl.tasks.metrics import r2, tag_score
@@ -186,3 +188,62 @@ def test_numbers_and_tags_are_learned_too(task, metric, least):
         splits[split] = ProbeSplit(examples=examples, features=torch.from_numpy(features))
     fit = fit_probe(task, splits, CONFIG, num_outputs=2, seed=0)
     assert fit.test[metric] > least
+
+
+def test_a_batch_larger_than_the_set_is_the_whole_set():
+    splits = clip_splits(signal=5.0)
+    small = {name: ProbeSplit(examples=s.examples[:7], features=s.features[:7]) for name, s in splits.items()}
+    config = CONFIG.model_copy(update={"max_epochs": 3, "dropout": 0.0})
+    fits = [
+        fit_probe(GtzanGenre(), small, config.model_copy(update={"batch_size": size}), num_outputs=10, seed=0)
+        for size in (7, 64)
+    ]
+    assert fits[0].test == fits[1].test
+    np.testing.assert_array_equal(*(np.stack(fit.test_predictions.outputs) for fit in fits))
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_split_without_a_tag_that_can_be_scored_is_refused_by_name(split):
+    splits = {}
+    for name in SPLITS:
+        targets = [[0.0, 1.0]] * 4 if name == split else [[0.0, 1.0], [1.0, 0.0]] * 2  # all alike: nothing to rank
+        examples = [example(index, name, target) for index, target in enumerate(targets)]
+        splits[name] = ProbeSplit(examples=examples, features=torch.zeros(4, 1, 3))
+    with pytest.raises(DataError, match=f"toy: roc_auc of the {split} split cannot be computed from its 4"):
+        fit_probe(ToyTags(), splits, CONFIG, num_outputs=2, seed=0)
+
+
+def test_one_layer_of_features_is_probed_as_if_there_were_no_other():
+    splits = clip_splits(signal=3.0)
+    config = CONFIG.model_copy(update={"max_epochs": 3})
+    alone = {name: ProbeSplit(examples=s.examples, features=s.features[:, 1:2]) for name, s in splits.items()}
+    chosen = {name: s.layer(1) for name, s in splits.items()}
+    fits = [fit_probe(GtzanGenre(), each, config, num_outputs=10, seed=0) for each in (alone, chosen)]
+    np.testing.assert_array_equal(*(np.stack(fit.test_predictions.outputs) for fit in fits))
+    whole = fit_probe(GtzanGenre(), splits, config, num_outputs=10, seed=0)
+    assert not np.array_equal(np.stack(whole.test_predictions.outputs), np.stack(fits[0].test_predictions.outputs))
+
+
+def test_features_scaled_once_and_at_every_step_give_the_same_fit(monkeypatch):
+    splits = clip_splits(signal=2.0)
+    config = CONFIG.model_copy(update={"max_epochs": 3})
+    before = fit_probe(GtzanGenre(), splits, config, num_outputs=10, seed=0)
+    monkeypatch.setattr(fitting, "SCALED_BYTES", 0)
+    after = fit_probe(GtzanGenre(), splits, config, num_outputs=10, seed=0)
+    np.testing.assert_array_equal(*(np.stack(fit.test_predictions.outputs) for fit in (before, after)))
+
+
+def test_a_fit_whose_every_epoch_diverges_is_scored_as_it_began():
+    splits = clip_splits(signal=2.0)
+    config = CONFIG.model_copy(update={"max_epochs": 2, "lr": 1e30})
+    rows = {
+        name: [list(map(float, s.features[i, 0, :2])) for i in range(len(s.examples))] for name, s in splits.items()
+    }
+    values = {
+        name: ProbeSplit(
+            examples=[example(i, name, row) for i, row in enumerate(rows[name])], features=splits[name].features
+        )
+        for name in SPLITS
+    }
+    fit = fit_probe(ToyRegression(), values, config, num_outputs=2, seed=0)
+    assert np.isfinite([fit.valid["r2"], fit.test["r2"]]).all()

@@ -1,18 +1,14 @@
 """Score files: written whole, read back equal, found under a root."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.probing.results import TaskScore, details_of, read_score, spread, write_score
+from ray_musicssl.probing.results import TaskScore, best_rate, read_score, spread, write_score
 from ray_musicssl.reporting.found import find
-from ray_musicssl.tasks.base import Example, Predictions
-from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
-from ray_musicssl.tasks.gtzan import GtzanRhythm
-from ray_musicssl.tasks.nsynth import NsynthPitch
+from ray_musicssl.run_dir import read_json, write_json
 
 
 @pytest.fixture
@@ -74,31 +70,18 @@ def test_only_equal_hashes_make_a_score_reusable(score):
     assert not score.is_for(encoder_hash="e", data_hash="d", config_hash="other")
 
 
-def predictions(targets, outputs, tracks=None):
-    examples = [
-        Example(id=str(i), track=(tracks or "abcdef")[i], path=Path("x"), split="test", target=target)
-        for i, target in enumerate(targets)
-    ]
-    return Predictions(examples=examples, outputs=outputs, frame_rate=50.0)
+def test_a_score_with_a_grid_and_layers_is_read_back_and_one_of_an_earlier_version_too(tmp_path, score):
+    layers = [spread([{"accuracy": value}]) for value in (0.1, 0.3)]
+    full = replace(score, lr=0.01, valid_by_lr={"0.01": layers[0]["accuracy"]}, by_layer=layers)
+    path = write_score(tmp_path, full)
+    assert read_score(path) == full
+    raw = read_json(path)
+    for name in ("lr", "valid_by_lr", "by_layer"):
+        del raw[name]
+    write_json(path, raw)
+    assert read_score(path) == score
 
 
-def test_confusion_counts_songs_not_clips():
-    outputs = [np.eye(24, dtype=np.float32)[index] for index in (3, 3, 7)]
-    found = details_of(GiantStepsKey(), KEYS, predictions([3, 3, 4], outputs, "aab"))["confusion"]
-    assert found["matrix"][3][3] == 1
-    assert found["matrix"][4][7] == 1
-    assert np.sum(found["matrix"]) == 2
-
-
-def test_many_classes_have_no_confusion_matrix():
-    outputs = [np.zeros(128, np.float32)]
-    assert details_of(NsynthPitch(), [str(p) for p in range(128)], predictions([3], outputs)) == {}
-
-
-def test_beats_are_shown_with_what_was_annotated_and_decoded():
-    curve = np.full(200, 0.01, np.float32)
-    curve[10::25] = 0.9
-    found = details_of(GtzanRhythm(), ["beat"], predictions([[0.2, 0.7]], [curve]))["beats"]
-    assert found["reference"] == [0.2, 0.7]
-    assert len(found["activation"]) == 200
-    assert found["decoded"][:2] == pytest.approx([0.2, 0.7])
+def test_the_rate_with_the_best_mean_on_valid_is_taken_and_the_first_of_equals():
+    valid = {0.1: [{"a": 0.9}, {"a": 0.1}], 0.01: [{"a": 0.6}, {"a": 0.6}], 0.001: [{"a": 0.7}, {"a": 0.5}]}
+    assert best_rate(valid, "a") == 0.01

@@ -42,7 +42,7 @@ def test_single_layers_have_a_panel_a_task(tree):
 
 def test_tags_and_ratings_are_drawn_and_names_stay_text(tree):
     change(
-        tree, "musichubert-demo", "nsynth_pitch", details={"tags": {**TAGS, "positives": [2, 0, 9], "num_items": 10}}
+        tree, "musichubert-demo", "nsynth_pitch", details={"tags": {**TAGS, "positives": [2, 0, 9], "num_tracks": 10}}
     )
     change(tree, "musichubert-demo", "gtzan_genre", details={"regression": RATINGS})
     drawn = [figure.svg for figure in figures(tree)]

@@ -1,0 +1,146 @@
+"""Fitting probes as Ray tasks: the second half of `probe`.
+
+Conventions:
+    A fit is one encoder, one task, one seed, one rate, and all layers or one. It does not know what is fitted beside it.
+    Small fits of the same features share a Ray task, and so one reading of them; how many follows from their size alone.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+import torch
+
+from ray_musicssl.config.probe import ProbeConfig
+from ray_musicssl.on_ray.extract import FeatureSet
+from ray_musicssl.on_ray.session import run_tasks
+from ray_musicssl.probing.details import details_of
+from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.loading import LoadedData, load_splits
+from ray_musicssl.probing.results import FitScore
+from ray_musicssl.probing.sources import Source
+from ray_musicssl.progress import progress
+from ray_musicssl.tasks.base import TASKS, Task, TaskData
+
+WORKER_BYTES = 500_000_000  # of a task that fits probes, beside its features
+MAX_FITS = 8  # in one Ray task: seconds of work
+FITTED_BYTES = 16_000_000  # so much of features, added up over its fits, is a small Ray task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One encoder on one task."""
+
+    features: FeatureSet
+    out_dir: Path
+    task: str
+    data: TaskData
+    data_hash: str
+    config: ProbeConfig  # with the pooling that the task has in the end
+
+    @property
+    def source(self) -> Source:
+        """The encoder."""
+        return self.features.source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """One fit of a job."""
+
+    seed: int
+    lr: float
+    layer: int | None = None  # None: all, in a weighted sum
+    has_details: bool = False  # give what pictures are made of, too
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """One Ray task."""
+
+    job: Job
+    fits: Sequence[Fit]
+
+
+def run_fits(wanted: Sequence[tuple[Job, Sequence[Fit]]], *, name: str) -> Iterator[tuple[int, list[FitScore]]]:
+    """Fit everything, inside `session()`; give `(index into wanted, scores)` when a job's last fit ends.
+
+    The scores are in the order of the job's fits; which job comes first depends on the workers.
+
+    Args:
+        wanted: jobs and their fits.
+        name: what the progress bar calls it.
+    """
+    shares, owners = [], []
+    # Beats first: they take longest.
+    for index in sorted(range(len(wanted)), key=lambda index: wanted[index][0].features.pool is not None):
+        job, fits = wanted[index]
+        size = max(1, min(MAX_FITS, FITTED_BYTES // max(1, job.features.size_bytes)))
+        for begin in range(0, len(fits), size):
+            shares.append(_Share(job=job, fits=fits[begin : begin + size]))
+            owners.append(index)
+    found: dict[int, list[FitScore]] = {index: [] for index in owners}
+    with progress(name, sum(len(share.fits) for share in shares), "fits") as meter:
+        for number, scores in _run_by_size(shares):
+            index = owners[number]
+            job, fits = wanted[index]
+            found[index] += scores
+            meter.advance(len(scores), note=f"{job.source.name} {job.task}")
+            if len(found[index]) == len(fits):
+                places = {(fit.lr, fit.seed, fit.layer): place for place, fit in enumerate(fits)}
+                yield index, sorted(found.pop(index), key=lambda score: places[score.lr, score.seed, score.layer])
+
+
+def _run_by_size(shares: Sequence[_Share]) -> Iterator[tuple[int, list[FitScore]]]:
+    """Fit shares as Ray tasks, those together that need equally many CPUs."""
+    groups: dict[int, list[int]] = {}
+    for number, share in enumerate(shares):
+        groups.setdefault(_num_cpus(share.job.features.size_bytes), []).append(number)
+    for num_cpus, numbers in sorted(groups.items()):
+        for place, scores in run_tasks(_fit_on_worker, [shares[number] for number in numbers], num_cpus=num_cpus):
+            yield numbers[place], scores
+
+
+def _num_cpus(size_bytes: int) -> int:
+    """As many CPUs as have the memory for a task with these features; all of the smallest node's if none has enough."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    node = min(nodes, key=lambda resources: resources["memory"])
+    needed = math.ceil((size_bytes + WORKER_BYTES) / (node["memory"] / node["CPU"]))
+    return max(1, min(needed, int(node["CPU"])))
+
+
+def _fit_on_worker(share: _Share) -> list[FitScore]:
+    torch.set_num_threads(1)
+    job = share.job
+    task: Task = TASKS.load(job.task)()
+    loaded = load_splits(
+        job.data,
+        [chunk.path for chunk in job.features.chunks],
+        task.kind,
+        averages_windows=job.config.pooling == "embeddings",
+    )
+    return [_fit(task, job, fit, loaded) for fit in share.fits]
+
+
+def _fit(task: Task, job: Job, fit: Fit, loaded: LoadedData) -> FitScore:
+    result = fit_probe(
+        task,
+        loaded.splits if fit.layer is None else loaded.layer(fit.layer),
+        job.config.model_copy(update={"lr": fit.lr}),
+        num_outputs=len(job.data.classes),
+        seed=fit.seed,
+        frame_rate=job.source.frame_rate,
+    )
+    return FitScore(
+        seed=fit.seed,
+        lr=fit.lr,
+        layer=fit.layer,
+        valid=result.valid,
+        test=result.test,
+        layer_weights=result.layer_weights,
+        used=loaded.used,
+        failed=loaded.failed,
+        details=details_of(task, job.data.classes, result.test_predictions) if fit.has_details else {},
+    )

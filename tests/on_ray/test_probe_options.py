@@ -1,0 +1,143 @@
+"""What a probe can be asked for beside its scores: layers, a grid of rates, pooling, features made anew."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ray_musicssl.config.probe import ProbeConfig
+from ray_musicssl.on_ray.probe import probe
+from ray_musicssl.probing.baselines import MfccFeatures
+from ray_musicssl.probing.features import load_chunk
+from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.results import read_score
+from ray_musicssl.probing.rows import ProbeSplit
+from ray_musicssl.probing.sources import BASELINES
+from ray_musicssl.tasks.base import SPLITS, TASKS
+from ray_musicssl.tasks.gtzan import GtzanGenre
+
+CONFIG = ProbeConfig(hidden_dim=16, lr=1e-2, max_epochs=8, beat_max_epochs=1, num_seeds=2)
+
+
+def written(root, *suffixes):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.suffix in suffixes}
+
+
+@pytest.fixture
+def layered(monkeypatch):
+    """A baseline of three layers: MFCC's pooled features, then half of them, then the other half."""
+
+    class Layered(MfccFeatures):
+        num_layers = 3
+
+        def embed(self, waveform, sample_rate, *, pool=None):
+            frames = super().embed(waveform, sample_rate, pool=pool)
+            first, second = frames.copy(), frames.copy()
+            first[..., ::2], second[..., 1::2] = 0, 0
+            return np.concatenate([frames, first, second])
+
+    monkeypatch.setattr(BASELINES, "_table", {"mfcc": "ray_musicssl.probing.baselines:MfccFeatures"})
+    monkeypatch.setattr("ray_musicssl.probing.baselines.MfccFeatures", Layered)
+    return Layered
+
+
+def test_layers_are_added_to_a_score_and_kept_beside_it(gtzan_dir, tmp_path, without_ray, layered):
+    def run(**asked):
+        before = len(without_ray)
+        (score,) = probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path], CONFIG, cache_dir=tmp_path / "c", **asked)
+        return score, [name for name, _ in without_ray[before:]]
+
+    plain, _ = run()
+    assert plain.by_layer == []
+    full, ran = run(by_layer=True)
+    assert ran == ["_fit_on_worker"]  # 3 layers of 2 seeds, and neither features nor the weighted sum again
+    assert replace(full, by_layer=[]) == plain
+    for layer, found in enumerate(full.by_layer):
+        alone = probe_alone(tmp_path, gtzan_dir, layer)
+        assert [run["accuracy"] for run in alone] == found["accuracy"].values
+    assert read_score(tmp_path / "scores" / "gtzan_genre.json") == full
+    assert run() == (full, [])
+    assert run(by_layer=True) == (full, [])
+    assert run(by_layer=True, fresh=True)[0] == full
+
+
+def probe_alone(root, data_dir, layer):
+    """Test scores of probes on what the cache has of one layer, fitted here by hand."""
+    task = GtzanGenre()
+    data = task.read(data_dir)
+    chunks = [load_chunk(path) for path in sorted((root / "c").rglob("chunk-*.safetensors"))]
+    features = {name: tensor for chunk in chunks for name, tensor in chunk.features.items()}
+    splits = {
+        split: ProbeSplit(
+            examples=data.split(split),
+            features=torch.stack([features[e.id] for e in data.split(split)])[:, layer : layer + 1],
+        )
+        for split in SPLITS
+    }
+    seeds = range(CONFIG.seed, CONFIG.seed + CONFIG.num_seeds)
+    return [fit_probe(task, splits, CONFIG, num_outputs=10, seed=seed).test for seed in seeds]
+
+
+def test_of_a_grid_the_rate_is_taken_that_brute_force_finds_best_on_valid(gtzan_dir, tmp_path, without_ray):
+    def run(out, **changes):
+        config = CONFIG.model_copy(update={"max_epochs": 2, **changes})
+        (score,) = probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path / out], config, cache_dir=tmp_path / "c")
+        return score
+
+    rates = (1e-6, 1e-2, 1e-4)
+    each = {rate: run(f"{rate:g}", lr=rate) for rate in rates}
+    grid = run("grid", lr_grid=rates)
+    best = max(rates, key=lambda rate: each[rate].valid["accuracy"].mean)
+    assert grid.lr == best
+    assert grid.valid_by_lr == {f"{rate:g}": score.valid["accuracy"] for rate, score in each.items()}
+    assert (grid.metrics, grid.valid, grid.details) == (each[best].metrics, each[best].valid, each[best].details)
+    assert len({score.mean for score in grid.valid_by_lr.values()}) > 1
+    assert each[best].lr is None
+    assert "lr 0.01" in grid.line()
+
+
+def test_a_data_folder_that_moved_needs_no_new_features_or_scores_but_no_cache_makes_both(
+    gtzan_dir, tmp_path, without_ray
+):
+    def run(folder, **asked):
+        return probe(["mfcc"], folder, ["gtzan_genre"], [tmp_path / "out"], CONFIG, cache_dir=tmp_path / "c", **asked)
+
+    scores = run(gtzan_dir)
+    without_ray.clear()
+    moved = shutil.copytree(gtzan_dir, tmp_path / "moved", copy_function=shutil.copyfile)  # with new times
+    assert run(moved) == scores
+    assert without_ray == []
+    before = written(tmp_path, ".safetensors")
+    (chunk_path,) = before
+    damaged = chunk_path.read_bytes()
+    chunk_path.write_bytes(b"damaged")
+    assert run(moved, fresh=True) == scores
+    assert [name for name, _ in without_ray] == ["_extract_on_worker", "_fit_on_worker"]
+    assert chunk_path.read_bytes() == damaged
+    assert written(tmp_path, ".safetensors").keys() == before.keys()
+
+
+def test_pooling_is_the_tasks_unless_another_is_asked_for_and_beats_have_none(gtzan_dir, tmp_path, without_ray, caplog):
+    def run(pooling, tasks=("gtzan_genre",)):
+        config = CONFIG.model_copy(update={"pooling": pooling})
+        return probe(["mfcc"], gtzan_dir, tasks, [tmp_path], config, cache_dir=tmp_path / "c")
+
+    (score,) = run("task")
+    without_ray.clear()
+    assert run("outputs") == [score]
+    assert without_ray == []  # the same recipe
+    (averaged,) = run("embeddings")
+    assert averaged.config_hash != score.config_hash
+    assert averaged.used == score.used
+    assert "no effect" not in caplog.text
+    run("embeddings", ["gtzan_rhythm"])
+    assert "pooling=embeddings has no effect on gtzan_rhythm" in caplog.text
+
+
+def test_tasks_that_hear_the_same_audio_share_its_features(gtzan_dir, tmp_path, without_ray, monkeypatch):
+    table = {"gtzan_genre": TASKS["gtzan_genre"], "again": TASKS["gtzan_genre"]}
+    monkeypatch.setattr(TASKS, "_table", table)
+    probe(["mfcc"], gtzan_dir, list(table), [tmp_path], CONFIG, cache_dir=tmp_path / "c")
+    assert [name for name, _ in without_ray].count("_extract_on_worker") == 1

@@ -1,0 +1,105 @@
+"""From chunks to splits: what is left out, and windows that become one example."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ray_musicssl.config.probe import ProbeConfig
+from ray_musicssl.errors import DataError
+from ray_musicssl.probing.features import FeatureChunk, save_chunk
+from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.loading import load_splits
+from ray_musicssl.probing.rows import ProbeSplit
+from ray_musicssl.tasks.base import SPLITS, Example, TaskData
+from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
+
+WINDOWS = {"a": 3, "b": 1, "c": 2}  # of each track of a split
+
+
+def window(split, track, index, target):
+    name = f"{split}-{track}"
+    return Example(id=f"{name}-{index}", track=name, path=Path("x"), split=split, target=target, offset_s=30.0 * index)
+
+
+@pytest.fixture
+def windows():
+    """Three tracks a split, of one to three windows, with the tracks' answers."""
+    examples = [
+        window(split, track, index, target)
+        for split in SPLITS
+        for target, (track, count) in enumerate(WINDOWS.items())
+        for index in range(count)
+    ]
+    return TaskData(examples=examples, skipped=[], expected=dict.fromkeys(SPLITS, 3), classes=KEYS)
+
+
+@pytest.fixture
+def features(windows):
+    rng = np.random.default_rng(0)
+    return {e.id: torch.from_numpy(rng.standard_normal((2, 4))).half() for e in windows.examples}
+
+
+@pytest.fixture
+def chunk_paths(features, tmp_path):
+    """Two windows a chunk: tracks lie across chunks."""
+    names, paths = list(features), []
+    for begin in range(0, len(names), 2):
+        paths.append(tmp_path / f"chunk-{begin}.safetensors")
+        save_chunk(paths[-1], FeatureChunk(features={n: features[n] for n in names[begin : begin + 2]}, failed={}))
+    return paths
+
+
+def test_every_window_is_an_example_of_its_own_unless_they_are_averaged(windows, features, chunk_paths):
+    loaded = load_splits(windows, chunk_paths, "multiclass")
+    for split in SPLITS:
+        assert loaded.splits[split].examples == windows.split(split)
+        expected = torch.stack([features[e.id] for e in windows.split(split)])
+        assert torch.equal(loaded.splits[split].features, expected)
+    assert loaded.used == {"train": 3, "valid": 3, "test": 3}
+
+
+def test_probing_averaged_windows_is_averaging_by_hand_and_then_fitting(windows, features, chunk_paths):
+    loaded = load_splits(windows, chunk_paths, "multiclass", averages_windows=True)
+    by_hand = {}
+    for split in SPLITS:
+        rows = [
+            np.mean([features[f"{split}-{track}-{i}"].float().numpy() for i in range(count)], axis=0)
+            for track, count in WINDOWS.items()
+        ]
+        examples = [window(split, track, 0, target) for target, track in enumerate(WINDOWS)]
+        by_hand[split] = ProbeSplit(examples=examples, features=torch.from_numpy(np.stack(rows)))
+        assert [e.id for e in loaded.splits[split].examples] == [f"{split}-{track}" for track in WINDOWS]
+        torch.testing.assert_close(loaded.splits[split].features, by_hand[split].features, rtol=1e-6, atol=1e-6)
+    config = ProbeConfig(hidden_dim=8, max_epochs=3)
+    fits = [fit_probe(GiantStepsKey(), splits, config, num_outputs=24, seed=0) for splits in (loaded.splits, by_hand)]
+    np.testing.assert_allclose(*(np.stack(fit.test_predictions.outputs) for fit in fits), rtol=1e-4, atol=1e-5)
+    assert len(fits[0].test_predictions.outputs) == 3
+
+
+def test_windows_that_failed_are_left_out_of_the_mean_and_tracks_without_any_of_the_count(windows, features, tmp_path):
+    failed = {"train-a-1": "undecodable", "test-b-0": "too_short"}
+    kept = {name: tensor for name, tensor in features.items() if name not in failed}
+    save_chunk(tmp_path / "c.safetensors", FeatureChunk(features=kept, failed=failed))
+    loaded = load_splits(windows, [tmp_path / "c.safetensors"], "multiclass", averages_windows=True)
+    assert (loaded.failed, loaded.used) == (failed, {"train": 3, "valid": 3, "test": 2})
+    expected = (features["train-a-0"].float() + features["train-a-2"].float()) / 2
+    torch.testing.assert_close(loaded.splits["train"].features[0], expected)
+
+
+def test_windows_with_different_answers_are_not_averaged(windows, chunk_paths):
+    examples = [*windows.examples, window("train", "a", 9, target=5)]
+    odd = TaskData(examples=examples, skipped=[], expected={}, classes=KEYS)
+    with pytest.raises(DataError, match=r"train-a-0 and train-a-9 of train-a have different answers .*pooling=outputs"):
+        load_splits(odd, chunk_paths, "multiclass", averages_windows=True)
+
+
+def test_frames_stay_a_list_of_clips(tmp_path):
+    data = TaskData(examples=[window("train", "a", 0, [0.5])], skipped=[], expected={}, classes=["beat"])
+    clip = torch.zeros(2, 7, 4).half()
+    save_chunk(tmp_path / "c.safetensors", FeatureChunk(features={"train-a-0": clip}, failed={}))
+    splits = load_splits(data, [tmp_path / "c.safetensors"], "beats").splits
+    assert [tensor.shape for tensor in splits["train"].features] == [(2, 7, 4)]
+    assert splits["valid"].features == []
+    assert [tensor.shape for tensor in splits["train"].layer(1).features] == [(1, 7, 4)]
