@@ -1,7 +1,7 @@
 """The annotation files of the data sets in miniature, where and as the official releases have them.
 
 Conventions:
-    All text is UTF-8 with LF, but for `annotations.txt` of the MTG keys and the split lists of MTG-Jamendo: they have CRLF.
+    All text is UTF-8 with LF; `annotations.txt` of the MTG keys and the split lists of MTG-Jamendo alone have CRLF.
     Every file is a function of the plan.
 """
 

@@ -1,8 +1,8 @@
 """VocalSet in miniature: how its recordings are named, and its two lists of singers.
 
 Conventions:
-    Singer and technique are those of the folders. A file's name says them too, in the release's orders, but for a few names
-    that leave the singer out.
+    Singer and technique are those of the folders. A file's name says them too, but for a few names that leave the
+    singer out, as the release has them.
 """
 
 from pathlib import Path

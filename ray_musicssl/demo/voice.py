@@ -2,7 +2,7 @@
 
 Conventions:
     Waveforms are float32, mono, about unit power while the tone is held. A tone is a function of its arguments.
-    The pitch is drawn at 200 Hz and the sound read from one period of the voice, so that cost does not grow with partials.
+    The pitch is drawn at 200 Hz and the sound read from one period of the voice: cost does not grow with partials.
 """
 
 from dataclasses import dataclass, replace

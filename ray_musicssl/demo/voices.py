@@ -1,8 +1,8 @@
 """Who sings: invented singers, each with a range, a throat and habits of their own.
 
 Conventions:
-    A singer is a number. The first twenty are those of the VocalSet-like set; the others sing in songs, so that no singer
-    is both in songs and to be recognised. A singer's traits are a function of the number alone.
+    A singer is a number. The first twenty are those of the VocalSet-like set; the others sing in songs, so that no
+    singer is both in songs and to be recognised. A singer's traits are a function of the number alone.
 """
 
 from dataclasses import dataclass

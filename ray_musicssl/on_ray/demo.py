@@ -8,12 +8,12 @@ from ray_musicssl.on_ray.demo_data import make_demo_data
 from ray_musicssl.on_ray.pipeline import Pipeline
 from ray_musicssl.run_dir import write_text
 from ray_musicssl.stopwatch import Stopwatch
+from ray_musicssl.tasks.base import TASKS
 
 PRESETS = ("musichubert-demo", "music2vec-demo")
 # Small data sets: smaller batches give a probe about as many steps as the official sets do.
 PROBE = ProbeConfig(num_seeds=2, batch_size=16, beat_max_epochs=6)
 NUM_EMBEDDED = 3  # songs of the pool that are embedded: enough to see that it works
-TASKS = ("giantsteps_key", "gtzan_genre", "emomusic", "nsynth_pitch", "gtzan_rhythm")
 
 
 def run_demo(out: Path, *, preset: str = "demo", seed: int = 0, overrides: tuple[str, ...] = ()) -> Path:
@@ -37,7 +37,7 @@ def run_demo(out: Path, *, preset: str = "demo", seed: int = 0, overrides: tuple
         presets=PRESETS,
         overrides=overrides,
         data_dir=data_dir / "datasets",
-        tasks=TASKS,
+        tasks=tuple(TASKS),
         probe_config=PROBE,
         embed_audio=str(embedded_path),
     ).run()

@@ -19,7 +19,7 @@ from ray_musicssl.reporting.repeats import join_repeats
 from ray_musicssl.reporting.scores import MetricScore, Score
 
 TWIN_PREFIX = "random:"
-BASELINES = ("mfcc", "mfcc+semitone")
+BASELINES = ("mfcc", "chroma", "mfcc+semitone")
 # Source: five points is about one standard error of a test set of 100 to 200 examples, as the miniature's are.
 TIE_POINTS = 5.0
 

@@ -62,7 +62,10 @@ def test_every_tag_has_its_scores_as_scikit_learn_has_them_and_none_where_there_
     answers = (rng.random((30, 4)) < 0.4).astype(int)
     answers[:, 2], answers[:, 3] = 0, 1
     outputs = rng.standard_normal((30, 4)).astype(np.float32)
-    clips = np.repeat(outputs, 2, axis=0) + np.tile([[1.0], [-1.0]], (30, 1))  # two windows a track: their mean counts
+    apart = 3 * rng.standard_normal((30, 4))
+    clips = np.stack([outputs + apart, outputs - apart], axis=1).reshape(
+        60, 4
+    )  # two windows a track: their mean counts
     examples = [
         Example(id=f"{i}", track=f"{i // 2}", path=Path("x"), split="test", target=answers[i // 2].tolist())
         for i in range(60)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from ray_musicssl.probing.sources import BASELINES as PROBED
 from ray_musicssl.reporting.found import find
-from ray_musicssl.reporting.scoreboard import compare, scoreboard
+from ray_musicssl.reporting.scoreboard import BASELINES, compare, scoreboard
 from ray_musicssl.reporting.scores import MetricScore
 
 from .conftest import score, write_json
@@ -103,3 +104,7 @@ def test_score_that_is_not_a_number_is_neither_best_nor_a_gain(tmp_path):
     board = scoreboard(find(tmp_path))
     assert "a" not in [model.label for model in board.best("gtzan_genre")]
     assert board.gains()[0].gains == ()
+
+
+def test_every_hand_made_baseline_is_known_as_one():
+    assert tuple(PROBED) == BASELINES
