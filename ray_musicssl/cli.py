@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ray_musicssl import __version__
-from ray_musicssl.commands import hub, judge, lookup, stages
+from ray_musicssl.commands import hub, judge, lookup, stages, tune
 from ray_musicssl.errors import ConfigError, MusicsslError, StoppedError
 
 # The base of all that is wrong with the words of a command; typer exports only its leaves.
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "pretrain": stages.pretrain,
     "embed": stages.embed,
     "probe": stages.probe,
+    "tune": tune.tune,
     "report": stages.report,
     "pipeline": stages.pipeline,
     "export": hub.export,

@@ -9,6 +9,9 @@ from pydantic import Field
 
 from ray_musicssl.config.section import Section
 
+# Half a logical CPU a thread leaves the readers of the stream some room on a small machine.
+CPUS_PER_THREAD = 0.5
+
 
 class ScalingConfig(Section):
     """Workers of the training stage."""
@@ -19,3 +22,13 @@ class ScalingConfig(Section):
     """One GPU a worker, nccl; false: CPU, gloo."""
     threads_per_worker: int = Field(default=1, ge=1)
     """Threads of one CPU worker's matrix products; another number rounds differently."""
+
+    @property
+    def cpus_per_worker(self) -> float:
+        """What one worker reserves."""
+        return CPUS_PER_THREAD * self.threads_per_worker
+
+    @property
+    def gpus_per_worker(self) -> float:
+        """What one worker reserves."""
+        return float(self.use_gpu and self.num_workers > 0)

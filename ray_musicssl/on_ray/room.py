@@ -6,19 +6,17 @@ from dataclasses import dataclass
 
 import ray
 
-from ray_musicssl.config.scaling import ScalingConfig
+from ray_musicssl.config.scaling import CPUS_PER_THREAD, ScalingConfig
 from ray_musicssl.errors import ConfigError, EnvironmentFaultError
 
 logger = logging.getLogger(__name__)
 
-# Half a logical CPU a thread leaves the readers of the stream some room on a small machine.
-CPUS_PER_THREAD = 0.5
 READER_CPUS = 0.25
 
 
 def worker_resources(scaling: ScalingConfig) -> dict[str, float]:
     """What one training worker reserves."""
-    return {"CPU": CPUS_PER_THREAD * scaling.threads_per_worker, **({"GPU": 1.0} if scaling.use_gpu else {})}
+    return {"CPU": scaling.cpus_per_worker, **({"GPU": 1.0} if scaling.use_gpu else {})}
 
 
 def check_room(scaling: ScalingConfig) -> None:

@@ -13,7 +13,7 @@ LAYERS = [
     {"audio"},
     {"models", "clustering"},
     {"objectives", "features", "tasks"},
-    {"training", "probing", "hub", "reporting", "demo"},
+    {"training", "probing", "hub", "reporting", "demo", "search_space"},
     {"on_ray"},
     {"cli", "commands", "doctor"},
 ]
@@ -99,6 +99,7 @@ def loads(statement, *forbidden):
         ("ray_musicssl.audio.decode", ("torch", "ray")),
         ("ray_musicssl.demo.corpus", ("torch", "ray")),
         ("ray_musicssl.reporting.html", ("torch", "ray")),
+        ("ray_musicssl.search_space.space", ("torch", "ray")),
         ("ray_musicssl.on_ray.batches", ("torch",)),  # the stream's processes start faster without it
         ("ray_musicssl.on_ray.prepare", ("torch",)),
         ("ray_musicssl.on_ray.judge", ("torch",)),
