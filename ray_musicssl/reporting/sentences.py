@@ -96,10 +96,16 @@ def _balance(board: Scoreboard) -> list[str]:
             best = {model.kind for model in board.best(task)}
             if best:
                 winners = " tied with ".join(kinds[kind] for kind in present if kind in best)
-                wins.setdefault(winners, []).append(task_title(task).lower())
+                wins.setdefault(winners, []).append(_inside(task))
         won = [f"{winners} for {listed(tasks)}" for winners, tasks in wins.items() if tasks]
         sentences.extend([f"the best score belongs to {listed(won)}."] if won else [])
     return sentences
+
+
+def _inside(task: str) -> str:
+    """A task's title inside a sentence; abbreviations stay as they are."""
+    title = task_title(task)
+    return title[:1].lower() + title[1:]
 
 
 def gains_in_words(entry: ModelGains) -> str:
@@ -109,7 +115,7 @@ def gains_in_words(entry: ModelGains) -> str:
     for verdict, opening in openings.items():
         gains = sorted((g for g in entry.gains if g.verdict == verdict), key=lambda g: -abs(g.points))
         if gains:
-            phrases.append(f"{opening} {listed([f'{task_title(g.task).lower()} ({signed(g.points)})' for g in gains])}")
+            phrases.append(f"{opening} {listed([f'{_inside(g.task)} ({signed(g.points)})' for g in gains])}")
     return f"{entry.model.label}: pre-training {'; it '.join(phrases)}." if phrases else ""
 
 
