@@ -43,8 +43,10 @@ _KEY_FOLDERS = {
 _NOTE_PITCHES = range(24, 85)
 # Source: NSynth's five velocities.
 _NOTE_VELOCITIES = (25, 50, 75, 100, 127)
-# One song of the pool in twelve is played or sung by one alone.
-_SOLO_EVERY = 12
+# One song of the pool in eleven is played or sung by one alone. Eleven and the seven of the turn share no factor with
+# the numbers of styles and formats, so that solos come in all of either.
+_SOLO_EVERY = 11
+_SOLO_TURN: tuple[Arrangement, ...] = ("solo", "voice", "solo", "voice", "solo", "voice", "solo")
 # Who is there in the songs to be tagged, in turn: voices and single instruments are words of their own.
 _TAGGED_ARRANGEMENTS: tuple[Arrangement, ...] = ("band", "sung", "solo", "played", "sung", "band", "voice")
 _LONG_EVERY = 12
@@ -73,7 +75,7 @@ def _pool_arrangement(index: int) -> Arrangement:
     number, place = divmod(index, _SOLO_EVERY)
     if place != _SOLO_EVERY // 2 - 1:
         return "band"
-    return ("voice", "solo")[number % 2]
+    return _SOLO_TURN[number % len(_SOLO_TURN)]
 
 
 def _plan_gtzan(sizes: DemoPreset, seed: int) -> Iterator[FileJob]:

@@ -1,8 +1,8 @@
 """The words that two tagging data sets have for a piece, each a rule on its traits.
 
 Conventions:
-    Words are the official ones. A rule is true or false of the score alone, so that every label is right; of synonyms,
-    which listeners use in turn, all are given here.
+    Words are the official ones. A rule is true or false of the score alone; of synonyms, which listeners use in turn, all
+    are given here. "Loud" and "quiet" are said of the playing (drums, distortion): recordings are brought to one level.
 """
 
 from collections.abc import Callable, Mapping

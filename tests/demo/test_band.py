@@ -31,14 +31,22 @@ def test_a_singer_stays_the_same_through_a_song_and_changes_vowels():
     assert {note.sung.vowel for note in notes} == set(VOWELS)
 
 
-def test_a_third_of_the_pool_is_sung_and_a_twelfth_is_alone():
+def test_a_third_of_the_pool_is_sung_and_an_eleventh_is_alone():
     scores = [job.score() for job in plan("demo", 0, ["pool"]).jobs]
     assert 0.25 < sum(bool(sung_notes(score)) for score in scores) / len(scores) < 0.5
-    assert sum(not score.chords for score in scores) == 10
+    assert sum(not score.chords for score in scores) == 11
     heard = {note.sung.singer for score in scores for note in sung_notes(score)}
     assert len(heard) > 10
     assert not heard & set(VOCALSET_SINGERS)
     assert heard <= set(SONG_SINGERS)
+
+
+@pytest.mark.parametrize("arrangement", ["solo", "voice"])
+def test_who_is_alone_is_heard_in_every_style_and_format(arrangement):
+    jobs = [job for job in plan("full", 0, ["pool"]).jobs if job.arrangement == arrangement]
+    assert {job.style for job in jobs} == set(STYLES)
+    formats = {(job.container, job.sample_rate, job.channels) for job in plan("full", 0, ["pool"]).jobs}
+    assert {(job.container, job.sample_rate, job.channels) for job in jobs} == formats
 
 
 @pytest.mark.parametrize("arrangement", ["solo", "voice"])
