@@ -9,8 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ray_musicssl.run_dir import hash_of
 from ray_musicssl.search_space.setting import Setting
 
+_LONGEST_WORD = 32  # of a value in a name, which directories have too; longer ones end in their hash
 _SHORT = {
     "masking.mask_prob": "prob",
     "masking.mask_length": "span",
@@ -52,4 +54,5 @@ def _value_word(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.10g}"
-    return re.sub(r"[^A-Za-z0-9.+_]+", "_", str(value)).strip("_")
+    word = re.sub(r"[^A-Za-z0-9.+_]+", "_", str(value)).strip("_")
+    return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 9]}_{hash_of(value)[:8]}"

@@ -119,9 +119,12 @@ def check_axes(document: Document, variants: Sequence[Variant], axes: Sequence[s
         ConfigError: with file and line, if so.
     """
     for setting in words:
-        if setting.key in axes:
+        covered = [
+            axis for axis in axes if f"{axis}.".startswith(f"{setting.key}.")
+        ]  # `masking={...}` has fields in it
+        if covered:
             raise document.error(
-                f"{setting.word} on the command line, but {setting.key} is an axis; drop one", "axes", setting.key
+                f"{setting.word} on the command line, but {covered[0]} is an axis; drop one", "axes", covered[0]
             )
     for variant in variants:
         for setting in variant.settings:

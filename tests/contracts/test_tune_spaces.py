@@ -1,5 +1,6 @@
 """The search spaces that ship: what they promise by their names."""
 
+import re
 import time
 from itertools import product
 from pathlib import Path
@@ -121,3 +122,15 @@ def test_learning_rates_are_drawn_and_bad_ones_stopped():
     (axis,) = space.axes
     assert (axis.key, axis.kind, space.scheduler.name) == ("optim.peak_lr", "loguniform", "asha")
     assert len({trial.config.optim.peak_lr for trial in space.trials}) == len(space.trials) == 12
+
+
+def test_the_readmes_example_is_a_search_space(tmp_path):
+    (example,) = re.findall(r"```yaml\n(about: .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "example.yaml"
+    path.write_text(example)
+    assert len(load_space(path).trials) == 3 * 4 * 2 * 2
+
+
+def test_the_readme_names_every_space():
+    text = (ROOT / "README.md").read_text().split("## A grid")[1].split("\n## ")[0]
+    assert [name for name in SPACES if f"`{name}`" not in text] == []

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,12 @@ def test_a_rounded_number_stays_inside_its_range(low, width, value):
     rounded = axis.rounded(low + value * width)
     assert low <= rounded <= low + width
     assert rounded == pytest.approx(low + value * width, rel=1e-3)
+
+
+def test_axes_are_drawn_independently():
+    first, second = (values(Axis(key=key, kind="uniform", low=0, high=1)) for key in ("optim.peak_lr", "optim.eps"))
+    # Of independent draws the correlation has a spread of 1 / sqrt(n) about 0.
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / len(first) ** 0.5
 
 
 def test_points_differ_until_there_are_no_more(tmp_path):

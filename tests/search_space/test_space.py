@@ -213,6 +213,8 @@ def test_resources_are_the_workers(load):
     assert load("about: x\npreset: music2vec-vanilla\n").trials[0].resources == Resources(
         num_workers=8, cpus_per_worker=0.5, gpus_per_worker=1.0
     )
+    in_process = load("about: x\npreset: music2vec-vanilla\noverrides: {scaling.num_workers: 0}\n").trials[0].resources
+    assert (in_process.num_workers, in_process.gpus_per_worker) == (0, 0.0)
     text = "about: x\npreset: music2vec-demo\noverrides: {scaling.num_workers: 1, scaling.threads_per_worker: 4}\n"
     assert load(text).trials[0].resources == Resources(num_workers=1, cpus_per_worker=2.0, gpus_per_worker=0.0)
 
