@@ -1,4 +1,4 @@
-"""Tables in LaTeX, for a paper that uses the packages booktabs and graphicx."""
+"""Tables in LaTeX, for a paper that uses the packages booktabs, graphicx and textcomp."""
 
 from ray_musicssl.reporting.tables import Cell, Table
 
@@ -17,6 +17,10 @@ _ESCAPES = {
     "−": r"$-$",
     "–": "--",
     "…": r"\ldots{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
     "²": r"$^2$",
     "▲": r"$\uparrow$",
     "▼": r"$\downarrow$",
@@ -48,7 +52,8 @@ def to_latex(table: Table) -> str:
 
 
 def _row(texts: list[str]) -> str:
-    return " & ".join(texts) + r" \\"
+    # After a row's end LaTeX would take a star or a bracket for an argument of it.
+    return "{}" + " & ".join(texts) + r" \\"
 
 
 def _cell(cell: Cell, mark: str) -> str:

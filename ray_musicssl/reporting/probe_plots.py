@@ -57,8 +57,8 @@ def layer_scores(models: Sequence[Model], tasks: Sequence[str]) -> str:
         row[0].set_ylabel("points")
     figure = flat[0].get_figure(root=True)
     assert isinstance(figure, Figure)
-    handles, names = flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=2)
+    named = {name: handle for axes in flat for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=2)
     return to_svg(flat[0], title="Scores of probes on single layers")
 
 

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 import numpy as np
 
@@ -22,42 +21,59 @@ def join_repeats(models: Sequence[Model]) -> list[Model]:
     groups: dict[str, list[Model]] = {}
     for number, model in enumerate(models):
         groups.setdefault(_recipe(model) or str(number), []).append(model)
-    return [group[0] if len(group) == 1 else _joined(group) for group in groups.values()]
+    joined: list[Model] = []
+    for group in groups.values():
+        joined += [_joined(group)] if len(group) > 1 and _may_join(group) else group
+    return joined
 
 
 def _recipe(model: Model) -> str:
-    """All that the model depends on but for its seed; empty if that is not known."""
+    """All that the model depends on but for its seed; empty if that is not known, or the scores are not of the run's end."""
     if model.run is None or model.run.config is None or model.kind == "baseline":
         return ""
     settings = model.run.config.model_dump(mode="json")
     if model.kind == "untrained":
         return json.dumps(["untrained", settings["preset"], settings["scale"], settings["encoder"]], sort_keys=True)
+    if any(model.run.path not in score.path.parents for score in model.scores.values()):
+        return ""  # such as one of the run's earlier checkpoints
     del settings["training"]["seed"]
     return json.dumps(["trained", settings, dict(model.run.provenance)], sort_keys=True)
+
+
+def _may_join(group: Sequence[Model]) -> bool:
+    """Whether the runs have different seeds, or are one encoder, and were probed in the same way on some tasks."""
+    seeds = {model.run.config.training.seed for model in group if model.run and model.run.config}
+    shared = _shared_tasks(group)
+    recipes = [{model.scores[task].config_hash for model in group} for task in shared]
+    is_one = len({_weights(model) for model in group}) == 1
+    return bool(shared) and (is_one or len(seeds) == len(group)) and all(len(hashes) == 1 for hashes in recipes)
+
+
+def _shared_tasks(group: Sequence[Model]) -> list[str]:
+    return [task for task in group[0].scores if all(task in model.scores for model in group)]
 
 
 def _joined(group: Sequence[Model]) -> Model:
     distinct = {_weights(model): model for model in reversed(group)}
     models = [model for model in group if distinct[_weights(model)] is model]  # the first of equal ones
-    label = f"{_common_name([model.label for model in group])} ({len(models)} seeds)"
+    name = _common_name(group)
     if len(models) == 1:  # one encoder under several names
-        return replace(models[0], label=_common_name([model.label for model in group]), repeats=tuple(group))
-    tasks = dict.fromkeys(task for model in models for task in model.scores)
-    scores = {task: _mean_score([m.scores[task] for m in models if task in m.scores]) for task in tasks}
-    return replace(models[0], label=label, scores=scores, repeats=tuple(group))
+        return replace(models[0], label=name, repeats=tuple(group))
+    scores = {task: _mean_score([model.scores[task] for model in models]) for task in _shared_tasks(models)}
+    return replace(models[0], label=f"{name} ({len(models)} seeds)", scores=scores, repeats=tuple(group))
 
 
 def _weights(model: Model) -> str:
     return next(iter(model.scores.values())).encoder_hash
 
 
-def _common_name(labels: Sequence[str]) -> str:
-    """What the labels begin with, without the beginning of a seed's number; the first label if they share nothing."""
-    shared = "".join(
-        letters[0] for letters in takewhile(lambda column: len(set(column)) == 1, zip(*labels, strict=False))
-    )
-    name = re.sub(r"[-_. ]?(?:seed|s)?[-_.= ]*$", "", shared)
-    return name if name.strip(":") not in {"", "random"} else labels[0]
+def _common_name(group: Sequence[Model]) -> str:
+    """The runs' name without its seed, if that is the same for all; else their preset."""
+    names = {re.sub(r"(?:[-_.](?:seed|s)?[-_=]?)?\d+$", "", model.run.path.name) for model in group if model.run}
+    run = group[0].run
+    preset = run.config.preset if run and run.config else ""
+    name = names.pop() if len(names) == 1 else ""
+    return ("random:" if group[0].kind == "untrained" else "") + (name or preset or group[0].label)
 
 
 def _mean_score(scores: Sequence[Score]) -> Score:

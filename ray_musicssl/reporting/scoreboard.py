@@ -68,8 +68,13 @@ class Scoreboard:
         return tuple(ModelGains(model=m, twin=t, gains=_gains(m, t, self.tasks)) for m, t in pairs if t)
 
     def _twin(self, model: Model) -> Model | None:
+        """The untrained model of the same runs; of the same name where no run is known."""
+        untrained = self.of_kind("untrained")
+        runs = _runs(model)
+        if runs and (twin := next((m for m in untrained if runs & _runs(m)), None)):
+            return twin
         names = _names(model)
-        return next((m for m in self.of_kind("untrained") if names & _names(m)), None)
+        return next((m for m in untrained if names & _names(m) and not (runs and _runs(m))), None)
 
 
 def scoreboard(found: Found) -> Scoreboard:
@@ -113,18 +118,23 @@ def _model(label: str, name: str, scores: dict[str, Score], found: Found) -> Mod
     return Model(
         label=label,
         kind="untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained",
-        run=_run_of(name, next(iter(scores.values())).path, found.runs),
+        run=_run_of(name, next(iter(scores.values())), found.runs),
         scores=scores,
     )
 
 
-def _run_of(name: str, path: Path, runs: Sequence[Run]) -> Run | None:
-    """The run around the score file, else the one of that name."""
-    around = [run for run in runs if run.path in path.parents]
-    if around:
-        return max(around, key=lambda run: len(run.path.parts))
+def _run_of(name: str, score: Score, runs: Sequence[Run]) -> Run | None:
+    """The run that the score file says it is of, else the one around it, else the only one of that name."""
+    named = [run for run in runs if score.source_path and run.path.resolve() == Path(score.source_path)]
+    around = sorted((run for run in runs if run.path in score.path.parents), key=lambda run: len(run.path.parts))
     last = Path(name.removeprefix(TWIN_PREFIX)).name
-    return next((run for run in runs if last in {run.name, run.path.name}), None)
+    alike = [run for run in runs if last in {run.name, run.path.name}]
+    found = named or around[-1:] or (alike if len(alike) == 1 else [])
+    return found[0] if found else None
+
+
+def _runs(model: Model) -> frozenset[Path]:
+    return frozenset(one.run.path for one in model.singles if one.run is not None)
 
 
 def _names(model: Model) -> frozenset[str]:

@@ -34,11 +34,19 @@ class Score:
     config_hash: str
     metrics: Mapping[str, MetricScore]
     used: Mapping[str, int]
-    expected: Mapping[str, int]
+    expected: Mapping[str, int]  # by the annotations of this copy
+    official: Mapping[str, int]  # as published; empty if that is not known
     skipped: Mapping[str, int]
     layer_weights: tuple[float, ...]
     by_layer: tuple[Mapping[str, MetricScore], ...]  # of probes on single layers, 0..L; empty if there were none
     details: Mapping[str, Any]
+    notes: tuple[str, ...]  # what a reader of the score should know of this copy of the data set
+    source_path: str  # of the run or folder whose encoder, or whose untrained twin, this is; empty if that is not known
+
+    @property
+    def is_of_the_published_set(self) -> bool:
+        """Whether the test set has as many items as the published one, as far as that is known."""
+        return not self.official or self.expected.get("test") == self.official.get("test")
 
 
 def read_score(path: Path) -> Score:
@@ -62,10 +70,13 @@ def read_score(path: Path) -> Score:
             metrics=metrics,
             used=raw.get("used") or {},
             expected=raw.get("expected") or {},
+            official=raw.get("official") or {},
             skipped=raw.get("skipped") or {},
             layer_weights=tuple(float(weight) for weight in raw.get("layer_weights") or ()),
             by_layer=tuple(_metrics(layer) for layer in raw.get("by_layer") or ()),
             details=raw.get("details") or {},
+            notes=tuple(raw.get("notes") or ()),
+            source_path=str((raw.get("source") or {}).get("path") or ""),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(

@@ -72,7 +72,13 @@ def _run_in_words(run: Run) -> str:
 
 
 def _seeds_in_words(board: Scoreboard) -> str:
-    seeds = {len(m.values) for model in board.models for s in model.scores.values() for m in s.metrics.values()}
+    seeds = {
+        len(m.values)
+        for row in board.models
+        for model in row.singles
+        for s in model.scores.values()
+        for m in s.metrics.values()
+    }
     return f" with {count_of(seeds.pop(), 'probe seed')} each" if len(seeds) == 1 else ""
 
 

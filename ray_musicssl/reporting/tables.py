@@ -43,6 +43,12 @@ def signed(points: float) -> str:
     return f"{points:+.1f}".replace("-", "−")
 
 
+def fits_of(board: Scoreboard) -> str:
+    """Over what the means and spreads of the rows are taken."""
+    joined = any(len(model.repeats) > 1 for model in board.models)
+    return "probe seeds, or over pre-training seeds where a row says so" if joined else "probe seeds"
+
+
 def probe_table(board: Scoreboard) -> Table:
     """Models by tasks, headline metrics, best of each task marked; a last column where all tasks have a mean."""
     metrics = {task: _headline_of(board, task) for task in board.tasks}
@@ -59,8 +65,8 @@ def probe_table(board: Scoreboard) -> Table:
     return Table(
         header=("model", *(f"{task_title(t)}\n{metric_title(metrics[t])}" for t in board.tasks), "mean\nof the row"),
         rows=tuple(rows),
-        caption="Points: mean ± standard deviation over probe seeds. The best of each column is bold. "
-        "The spread holds neither the noise of the test set nor that of another pre-training.",
+        caption=f"Points: mean ± standard deviation over {fits_of(board)}. The best of each column is bold. "
+        "The spread of one pre-training holds neither the noise of the test set nor that of another pre-training.",
     )
 
 

@@ -27,8 +27,8 @@ def test_rows_have_as_many_cells_as_the_header_and_best_and_printed_ones_stand_o
     text = to_latex(TABLE)
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [1, 1, 1]
-    assert rows[1] == r"\#1 \{x\} & \textbf{$-$1.0 $\pm$ 0.5} \\"
-    assert rows[2] == r"\textit{old} & \textit{--} \\"
+    assert rows[1] == r"{}\#1 \{x\} & \textbf{$-$1.0 $\pm$ 0.5} \\"
+    assert rows[2] == r"{}\textit{old} & \textit{--} \\"
     assert text.count(r"\begin") == text.count(r"\end{") == 2
     assert r"\begin{tabular}{lr}" in text
 

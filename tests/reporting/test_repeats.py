@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 
 from ray_musicssl.reporting.found import find
 from ray_musicssl.reporting.html import to_csv
 from ray_musicssl.reporting.scoreboard import scoreboard
+from ray_musicssl.reporting.tables import probe_table
 
 from .conftest import score, write_json, write_run
 
@@ -15,7 +18,7 @@ def write(root, name, points, *, seed=0, preset="musichubert-demo", shards="musi
     home = root / "runs" / name
     write_run(home, preset, [{"step": 1}], training={"max_steps": 10, "seed": seed})
     write_json(home / "started.json", {"provenance": {"shards": shards, "labels": []}})
-    found = {**score(name, TASK, points, rng), "layer_weights": list(layers)}
+    found = {**score(name, TASK, points, rng), "layer_weights": list(layers), "encoder_hash": f"{name} {preset}"}
     write_json(home / "scores" / f"{TASK}.json", found)
     if twin is not None:
         found = {**score(f"random:{name}", TASK, twin, rng), "encoder_hash": f"untrained {twin}"}
@@ -64,3 +67,64 @@ def test_one_untrained_encoder_under_several_names_is_one_row_without_a_spread_o
     untrained = scoreboard(find(tmp_path)).of_kind("untrained")
     assert [model.label for model in untrained] == ["random:a"]
     assert len(untrained[0].scores[TASK].metrics["accuracy"].values) == 3  # the probe's seeds
+
+
+def test_a_checkpoint_of_a_run_is_not_another_seed_of_it(tmp_path):
+    write(tmp_path, "a", 70, seed=1)
+    early = {**score("a", TASK, 30, np.random.default_rng(0)), "encoder_hash": "early"}
+    write_json(tmp_path / "baselines" / "a-step5" / "scores" / f"{TASK}.json", early)
+    points = [100 * m.scores[TASK].metrics["accuracy"].mean for m in scoreboard(find(tmp_path)).models]
+    assert sorted(points) == pytest.approx([30, 70], abs=2)
+
+
+@pytest.mark.parametrize("same", ["seed", "recipe"])
+def test_runs_of_one_seed_or_probed_in_other_ways_stay_apart(tmp_path, same):
+    write(tmp_path, "a-s1", 50, seed=1)
+    write(tmp_path, "a-s2", 60, seed=1 if same == "seed" else 2)
+    if same == "recipe":
+        path = tmp_path / "runs" / "a-s2" / "scores" / f"{TASK}.json"
+        write_json(path, {**json.loads(path.read_text()), "config_hash": "other"})
+    assert len(scoreboard(find(tmp_path)).models) == 2
+
+
+def test_only_tasks_that_all_runs_were_probed_on_are_joined(tmp_path):
+    for seed in (1, 2):
+        write(tmp_path, f"a-s{seed}", 50, seed=seed)
+    extra = {**score("a-s1", "nsynth_pitch", 40, np.random.default_rng(0)), "encoder_hash": "a-s1 musichubert-demo"}
+    write_json(tmp_path / "runs" / "a-s1" / "scores" / "nsynth_pitch.json", extra)
+    (model,) = scoreboard(find(tmp_path)).models
+    assert list(model.scores) == [TASK]
+
+
+def test_twins_of_runs_of_one_name_in_two_places_are_told_apart_by_where_they_came_from(tmp_path):
+    for place, points, twin in (("one", 70, 20), ("two", 60, 40)):
+        run_dir = tmp_path / place / "runs" / "a"
+        write(
+            tmp_path / place, "a", points, seed=1, preset={"one": "musichubert-demo", "two": "musichubert-small"}[place]
+        )
+        found = {**score("random:a", TASK, twin, np.random.default_rng(0)), "encoder_hash": f"untrained {twin}"}
+        source = {"kind": "untrained", "path": str(run_dir.resolve()), "seed": 1}
+        write_json(tmp_path / place / "baselines" / "random-a" / "scores" / f"{TASK}.json", {**found, "source": source})
+    gains = [entry.gains[0].points for entry in scoreboard(find(tmp_path)).gains()]
+    assert sorted(gains) == pytest.approx([20, 50], abs=2)
+
+
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        (("m-s10", "m-s11"), "m (2 seeds)"),
+        (("bass1", "bass2"), "bass (2 seeds)"),
+        (("x", "y"), "musichubert-demo (2 seeds)"),
+    ],
+)
+def test_a_joined_row_has_the_runs_name_without_its_seed_or_the_presets(tmp_path, names, label):
+    for seed, name in enumerate(names):
+        write(tmp_path, name, 50, seed=seed)
+    assert [model.label for model in scoreboard(find(tmp_path)).models] == [label]
+
+
+def test_captions_say_over_what_a_joined_row_is_a_mean(tmp_path, tree):
+    for seed in (1, 2):
+        write(tmp_path / "joined", f"a-s{seed}", 50, seed=seed)
+    assert "pre-training seeds" in probe_table(scoreboard(find(tmp_path / "joined"))).caption
+    assert "pre-training seeds" not in probe_table(scoreboard(find(tree))).caption

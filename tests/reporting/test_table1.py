@@ -1,8 +1,11 @@
 import csv
+import json
 
 import numpy as np
 import pytest
 
+from ray_musicssl.config.loading import load_config, save_config
+from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.reporting.found import find
 from ray_musicssl.reporting.paper import PRESET_ROWS, SPEECH_ROWS
 from ray_musicssl.reporting.scoreboard import scoreboard
@@ -31,6 +34,11 @@ def board_of(tmp_path, monkeypatch):
         return scoreboard(find(tmp_path))
 
     return make
+
+
+def change(root, name, task, **fields):
+    path = root / name / "scores" / f"{task}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 def texts(table: Table, start: str) -> list[str]:
@@ -86,3 +94,64 @@ def test_the_csv_has_a_row_a_model_and_column(board_of):
     assert len(lines) == len(points) == 19
     assert {float(line["difference"]) for line in lines} == {1.0}
     assert {(line["test_used"], line["test_expected"], line["num_values"]) for line in lines} == {("89", "90", "2")}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_printed"),
+    [
+        ("hubert-base-ls960", True),
+        ("facebook_data2vec-audio-base-960h", True),
+        ("musichubert-base", False),
+        ("chinese-hubert-base", False),
+        ("hubert-base-run", False),
+    ],
+)
+def test_only_the_speech_models_themselves_stand_beside_their_rows(board_of, name, is_printed):
+    (table,) = table1(board_of({name: ("", {("gtzan_genre", "accuracy"): 50})}))
+    assert any(row[0].text == "difference" for row in table.rows) == is_printed
+
+
+def test_a_run_with_other_settings_than_its_preset_says_so(board_of):
+    (table,) = table1(board_of({"mine": ("music2vec-vanilla", {("gtzan_genre", "accuracy"): 50})}))
+    assert table.rows[0][0].text == "mine (changed settings)"  # the fixture's run has 4 layers
+
+
+def test_a_run_as_the_paper_has_it_is_not_said_to_be_changed(tmp_path):
+    config = load_config(
+        PretrainConfig, preset="music2vec-span5", overrides=["training.seed=3", "scaling.num_workers=2"]
+    )
+    home = tmp_path / "run"
+    home.mkdir()
+    save_config(config, home / "config.yaml")
+    write_json(home / "scores" / "gtzan_genre.json", score("run", "gtzan_genre", 50, RNG))
+    (table,) = table1(scoreboard(find(tmp_path)))
+    assert table.rows[0][0].text == "run"
+
+
+def test_no_difference_is_taken_on_a_test_set_that_is_not_the_published_one(board_of, tmp_path):
+    models = {"mine": ("music2vec-vanilla", {("gtzan_genre", "accuracy"): 50, ("nsynth_pitch", "accuracy"): 80})}
+    board_of(models)
+    change(tmp_path, "mine", "gtzan_genre", official={"test": 290}, expected={"test": 10}, used={"test": 10})
+    change(tmp_path, "mine", "nsynth_pitch", official={"test": 90}, expected={"test": 90}, used={"test": 89})
+    board = scoreboard(find(tmp_path))
+    (table,) = table1(board)
+    assert texts(table, "difference") == ["–", "−8.9", "–"]
+    assert texts(table, "test items used") == ["10 of 290", "89 of 90", "–"]
+    assert "not as published: Genre." in table.caption
+    gaps = {line["task"]: line["difference"] for line in csv.DictReader(table1_csv(board).splitlines())}
+    assert gaps == {"gtzan_genre": "", "nsynth_pitch": "-8.9000"}
+
+
+def test_a_printed_row_stays_in_the_table_that_our_model_has_no_score_in(board_of):
+    models = {
+        "mine": ("musichubert-k2000-mfcc39", {("gtzan_genre", "accuracy"): 50}),
+        "mfcc": ("", {("mtg_top50", "roc_auc"): 70}),
+    }
+    _, jamendo = table1(board_of(models))
+    assert texts(jamendo, "MusicHuBERT, k=2000") == ["82.4", "28.1"]
+
+
+def test_a_score_that_is_no_number_is_not_the_best(board_of):
+    key = ("gtzan_genre", "accuracy")
+    (table,) = table1(board_of({"a": ("", {key: float("nan")}), "b": ("", {key: 60})}))
+    assert [row[1].is_best for row in table.rows[:2]] == [False, True]
