@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 
 def musicssl(*words: object) -> None:
@@ -16,7 +17,22 @@ def musicssl(*words: object) -> None:
 
 
 def run_all(jobs: Iterable[Callable[[], None]], at_once: int) -> None:
-    """Run jobs, some at a time; the first error of one ends this one, once those that run have ended."""
+    """Run jobs, some at a time; once one fails none is begun any more, and its error ends this when those that run have."""
+    stopped = Event()
+
+    def run(job: Callable[[], None]) -> None:
+        if stopped.is_set():
+            return
+        try:
+            job()
+        except BaseException:
+            stopped.set()
+            raise
+
     with ThreadPoolExecutor(at_once) as pool:
-        for future in [pool.submit(job) for job in jobs]:
-            future.result()
+        futures = [pool.submit(run, job) for job in jobs]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            stopped.set()  # for Ctrl-C while this waits

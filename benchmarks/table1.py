@@ -11,6 +11,7 @@ Conventions:
 """
 
 import argparse
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ import soundfile
 import soxr
 
 from benchmarks.command import musicssl, run_all
+from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.run_dir import read_json, write_json
 
 BUDGETS = ("demo", "small")
 BASELINES = ("mfcc", "chroma", "mfcc+semitone")
@@ -94,20 +97,45 @@ def make_pools(study: Study) -> None:
 
 
 def join_recordings(source: Path, out: Path) -> Path:
-    """Write the recordings under a folder one after another, in the order of their paths, as files of equal length."""
-    if out.exists():
-        return out
+    """Write the recordings under a folder one after another, in the order of their paths, as files of equal length.
+
+    A JSON file beside `out` says of what it was made.
+
+    Raises:
+        ConfigError: if `out` was made from other recordings.
+        DataError: if there are no recordings, or less than one file's worth.
+    """
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    made_from_path = out.with_name(f"{out.name}.json")
+    made_from = {
+        "folder": str(source.resolve()),
+        "recordings": [[str(path.relative_to(source)), path.stat().st_size] for path in paths],
+    }
+    if out.exists():
+        known = read_json(made_from_path) if made_from_path.exists() else made_from  # none: of an earlier version
+        if known["recordings"] != made_from["recordings"]:
+            raise ConfigError(
+                f"{out} was made from {len(known['recordings'])} recordings in {known['folder']}, and {source} holds others "
+                f"({len(paths)}); give that folder as it was, or another --out"
+            )
+        return out
     waves = []
     for path in paths:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
         waves.append(soxr.resample(wave.mean(axis=1), rate, SAMPLE_RATE, quality="HQ"))
-    joined, length = np.concatenate(waves), round(RECORDING_S * SAMPLE_RATE)
+    joined, length = np.concatenate([np.zeros(0, np.float32), *waves]), round(RECORDING_S * SAMPLE_RATE)
+    if len(joined) < length:
+        raise DataError(
+            f"{source} holds {len(paths)} recordings ({', '.join(SUFFIXES)}) of {len(joined) / SAMPLE_RATE:.1f} s in all; at "
+            f"least {RECORDING_S:g} s are needed: name another folder as --speech, or leave it out"
+        )
     unfinished = out.with_name(f"{out.name}.unfinished")
-    unfinished.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed call, perhaps from other recordings
+    unfinished.mkdir(parents=True)
     for number in range(len(joined) // length):
         part = joined[number * length : (number + 1) * length]
         soundfile.write(unfinished / f"{number:04d}.wav", part, SAMPLE_RATE, subtype="PCM_16")
+    write_json(made_from_path, made_from)
     unfinished.rename(out)
     return out
 

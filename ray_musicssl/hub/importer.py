@@ -44,7 +44,8 @@ class OpenedEncoder:
     content_hash: str  # of all that its output depends on
     origin: str  # `checkpoint`, `huggingface`, `fairseq` or `torchaudio`
     files: Mapping[str, str]  # SHA-256 of each file of weights, by name
-    seed: int = 0  # of a run's first weights; 0 where that is not known
+    seed: int = 0  # of a run; 0 where that is not known
+    first_seed: int | None = None  # of the weights that a run began with; None: they were given to it, or it is no run
     dropped: tuple[str, ...] = ()  # tensors that an encoder does not need
     assumed: tuple[str, ...] = ()  # settings that the file does not say
 
@@ -85,13 +86,15 @@ def open_trained(checkpoint: Checkpoint) -> OpenedEncoder:
     """
     found = checkpoint.model_tensors()
     tensors = {name.removeprefix(_ENCODER_PREFIX): found[name] for name in found if name.startswith(_ENCODER_PREFIX)}
+    config = checkpoint.config
     return OpenedEncoder(
-        model=_assemble(checkpoint.config.encoder, tensors, str(checkpoint.path)),
+        model=_assemble(config.encoder, tensors, str(checkpoint.path)),
         name=run_name(checkpoint),
         content_hash=checkpoint.content_hash[:16],
         origin="checkpoint",
         files={"model.safetensors": checkpoint.content_hash},
-        seed=checkpoint.config.training.seed,
+        seed=config.training.seed,
+        first_seed=None if config.init_from else config.training.seed,
     )
 
 

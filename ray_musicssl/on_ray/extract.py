@@ -1,8 +1,7 @@
 """Extracting frozen features on every worker: the first half of `probe`.
 
 Conventions:
-    A chunk that is there is not made again, unless that is asked for; which chunks there are follows from the order of the
-    examples alone.
+    A chunk that is there is not made again; which chunks there are follows from the order of the examples alone.
 """
 
 from collections import Counter
@@ -20,12 +19,12 @@ from ray_musicssl.probing.features import (
     FrozenFeatures,
     Pool,
     extract_chunk,
-    load_failed,
+    load_facts,
     save_chunk,
 )
 from ray_musicssl.probing.sources import Source, open_features
 from ray_musicssl.progress import progress, stderr
-from ray_musicssl.run_dir import need_free_space
+from ray_musicssl.run_dir import hash_of, need_free_space
 
 BYTES_PER_VALUE = 2  # float16
 
@@ -50,7 +49,18 @@ class FeatureSet:
 
     def failed(self) -> Counter[str]:
         """How many examples' audio could not be used after all, by reason; once everything is extracted."""
-        return Counter(fault for chunk in self.chunks for fault in load_failed(chunk.path).values())
+        return Counter(fault for chunk in self.chunks for fault in load_facts(chunk.path).failed.values())
+
+    def content_hash(self) -> str | None:
+        """A hash of all that its files hold; None while one is missing."""
+        if not all(chunk.path.exists() for chunk in self.chunks):
+            return None
+        return hash_of([load_facts(chunk.path).content_hash for chunk in self.chunks])
+
+    def remove(self) -> None:
+        """Remove its files, whichever there are."""
+        for chunk in self.chunks:
+            chunk.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +73,15 @@ class _Extraction:
     chunk: ChunkPlan
 
 
-def extract(wanted: Sequence[FeatureSet], cache_dir: Path, *, fresh: bool = False) -> None:
-    """Make the chunks that are not there yet, inside `session()`; with `fresh` all, each in the place of the old one.
+def extract(wanted: Sequence[FeatureSet], cache_dir: Path) -> None:
+    """Make the chunks that are not there yet, inside `session()`.
 
     Raises:
-        DataError: if an encoder has changed since it was described.
+        DataError: if an encoder has changed since it was described, or makes features that are not finite.
         EnvironmentFaultError: if the disk cannot take the features, or an audio file cannot be read.
     """
     chunks = {chunk.path: (features, chunk) for features in wanted for chunk in features.chunks}
-    missing = [(features, chunk) for path, (features, chunk) in chunks.items() if fresh or not path.exists()]
+    missing = [(features, chunk) for path, (features, chunk) in chunks.items() if not path.exists()]
     if not missing:
         return
     size_bytes = sum(features.chunk_bytes(chunk) for features, chunk in missing)

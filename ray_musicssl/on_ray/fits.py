@@ -3,9 +3,10 @@
 Conventions:
     A fit is one encoder, one task, one seed, one rate, and all layers or one. It does not know what is fitted beside it.
     Small fits of the same features share a Ray task, and so one reading of them; how many follows from their size alone.
+    A task says how much memory it needs, so that no more run on a node than it can hold.
 """
 
-import math
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,12 @@ from ray_musicssl.probing.sources import Source
 from ray_musicssl.progress import progress
 from ray_musicssl.tasks.base import TASKS, Task, TaskData
 
+logger = logging.getLogger(__name__)
+
 WORKER_BYTES = 500_000_000  # of a task that fits probes, beside its features
 MAX_FITS = 8  # in one Ray task: seconds of work
 FITTED_BYTES = 16_000_000  # so much of features, added up over its fits, is a small Ray task
+MEAN_BYTES = 4  # of a value averaged over windows: float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,14 @@ class Job:
     def source(self) -> Source:
         """The encoder."""
         return self.features.source
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what a task needs that fits its probes: features as they are on disk, or a mean a track, and itself."""
+        if self.config.pooling != "embeddings":
+            return self.features.size_bytes + WORKER_BYTES
+        num_tracks = len({example.track for example in self.data.examples})
+        return num_tracks * self.source.num_layers * self.source.dim * MEAN_BYTES + WORKER_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +95,7 @@ def run_fits(wanted: Sequence[tuple[Job, Sequence[Fit]]], *, name: str) -> Itera
             owners.append(index)
     found: dict[int, list[FitScore]] = {index: [] for index in owners}
     with progress(name, sum(len(share.fits) for share in shares), "fits") as meter:
-        for number, scores in _run_by_size(shares):
+        for number, scores in run_tasks(_fit_on_worker, shares, memory_bytes=_needs([share.job for share in shares])):
             index = owners[number]
             job, fits = wanted[index]
             found[index] += scores
@@ -93,22 +105,21 @@ def run_fits(wanted: Sequence[tuple[Job, Sequence[Fit]]], *, name: str) -> Itera
                 yield index, sorted(found.pop(index), key=lambda score: places[score.lr, score.seed, score.layer])
 
 
-def _run_by_size(shares: Sequence[_Share]) -> Iterator[tuple[int, list[FitScore]]]:
-    """Fit shares as Ray tasks, those together that need equally many CPUs."""
-    groups: dict[int, list[int]] = {}
-    for number, share in enumerate(shares):
-        groups.setdefault(_num_cpus(share.job.features.size_bytes), []).append(number)
-    for num_cpus, numbers in sorted(groups.items()):
-        for place, scores in run_tasks(_fit_on_worker, [shares[number] for number in numbers], num_cpus=num_cpus):
-            yield numbers[place], scores
-
-
-def _num_cpus(size_bytes: int) -> int:
-    """As many CPUs as have the memory for a task with these features; all of the smallest node's if none has enough."""
+def _node_bytes() -> int:
+    """The memory, as Ray counts it, of the node that has most of it; a task that asks for more would wait for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    node = min(nodes, key=lambda resources: resources["memory"])
-    needed = math.ceil((size_bytes + WORKER_BYTES) / (node["memory"] / node["CPU"]))
-    return max(1, min(needed, int(node["CPU"])))
+    return int(max(resources.get("memory", 0) for resources in nodes))
+
+
+def _needs(jobs: Sequence[Job]) -> list[int]:
+    """What each job's tasks ask for of their node's memory, in bytes: no more than the largest node has."""
+    most = _node_bytes()
+    for job in {id(job): job for job in jobs if job.memory_bytes > most}.values():
+        logger.warning(
+            "fitting %s on %s takes about %.1f GB but no node has more than %.1f GB free for tasks; it may be killed",
+            *(job.task, job.source.name, job.memory_bytes / 1e9, most / 1e9),
+        )
+    return [min(job.memory_bytes, most) for job in jobs]
 
 
 def _fit_on_worker(share: _Share) -> list[FitScore]:

@@ -6,6 +6,7 @@ Conventions:
     Chunks follow from the order of the examples alone, so files and scores do not depend on the number of workers.
     Seed k of a probe is `config.seed + k`.
     Probes of single layers take the learning rate of the weighted sum's score.
+    A score names the features that it saw by their hash; once these are replaced, by whichever task, it is fitted again.
 """
 
 import logging
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ray_musicssl.config.probe import ProbeConfig
-from ray_musicssl.errors import ConfigError, DataError
+from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.extract import FeatureSet, extract
 from ray_musicssl.on_ray.fits import Fit, Job, run_fits
 from ray_musicssl.on_ray.session import session
@@ -32,7 +33,7 @@ from ray_musicssl.probing.results import (
     spread,
     write_score,
 )
-from ray_musicssl.probing.sources import Source, describe
+from ray_musicssl.probing.sources import Source, check_homes, describe
 from ray_musicssl.run_dir import hash_of, write_json
 from ray_musicssl.tasks.base import TASKS, Task, TaskData
 from ray_musicssl.tasks.listing import make_task
@@ -66,20 +67,19 @@ def probe(
         cache_dir: where features are kept.
         split_lists: folder of split lists that a data set lacks.
         by_layer: probe each single layer too; a score that lacks only that keeps its other numbers.
-        fresh: extract the features anew, in the place of those kept, and fit again.
+        fresh: first remove the features kept and the scores; an ordinary call goes on where one like this was killed.
         strict: refuse to go on if anything in a data set cannot be used; nothing is then fitted.
 
     Returns:
         The scores, by encoder and then by task, in the order given.
 
     Raises:
-        ConfigError: if a task or encoder is not known, or there is not one directory for each encoder.
+        ConfigError: if a task or encoder is not known, or there is not one directory for each encoder alone.
         DataError: if a data set is not found, a split has nothing usable or nothing that its metric can score, or `strict`
             and something is skipped.
         EnvironmentFaultError: if the disk cannot take the features.
     """
-    if len(specs) != len(out_dirs):
-        raise ConfigError(f"{len(specs)} encoders but {len(out_dirs)} directories for their scores; give one for each")
+    check_homes(specs, out_dirs)
     if config.lr_grid and config.lr != ProbeConfig().lr:
         logger.warning("lr=%g has no effect: the rates of lr_grid are fitted", config.lr)
     cache_dir = cache_dir.resolve()
@@ -93,15 +93,19 @@ def probe(
         for source, out_dir in sources
         for name in data
     ]
-    scores = {} if fresh else {index: score for index, job in enumerate(jobs) if (score := _finished(job))}
+    if fresh:
+        _forget(jobs)
+    scores = {index: score for index, job in enumerate(jobs) if (score := _finished(job))}
     for index, score in scores.items():  # what the reader left out has been told, or refused, already
         _tell_failed(jobs[index], Counter(score.skipped) - Counter(jobs[index].data.reasons()), strict=strict)
     left = [index for index in range(len(jobs)) if index not in scores]
     flat = [index for index in scores if by_layer and len(scores[index].by_layer) != jobs[index].source.num_layers]
     if left or flat:
         with session():
-            extract([jobs[index].features for index in left], cache_dir, fresh=fresh)
-            extract([jobs[index].features for index in flat], cache_dir)  # they are there, unless someone removed them
+            extract([jobs[index].features for index in (*left, *flat)], cache_dir)
+            for index in [index for index in flat if _finished(jobs[index]) is None]:  # features came back, and others
+                flat.remove(index)
+                left.append(index)
             for index in left:
                 _tell_failed(jobs[index], jobs[index].features.failed(), strict=strict)
             scores |= _fit_sums(jobs, left)
@@ -160,16 +164,32 @@ def _with_pooling(config: ProbeConfig, task: Task) -> ProbeConfig:
     return config.model_copy(update={"pooling": task.pooling}) if config.pooling == "task" else config
 
 
+def _forget(jobs: Sequence[Job]) -> None:
+    """Remove scores, then features: what is removed is made again, whenever this command ends."""
+    for job in jobs:
+        score_path(job.out_dir, job.task).unlink(missing_ok=True)
+    for job in jobs:
+        job.features.remove()
+
+
 def _finished(job: Job) -> TaskScore | None:
-    """The score of an earlier call, if it would come out the same again."""
+    """The score of an earlier call, if it would come out the same again; what it says beside numbers is brought up to date."""
     path = score_path(job.out_dir, job.task)
     if not path.exists():
         return None
     score = read_score(path)
     same = score.is_for(
-        encoder_hash=job.source.content_hash, data_hash=job.data_hash, config_hash=_config_hash(job.config)
+        encoder_hash=job.source.content_hash,
+        data_hash=job.data_hash,
+        config_hash=_config_hash(job.config),
+        features_hash=job.features.content_hash(),
     )
-    return score if same else None
+    if not same:
+        return None
+    current = replace(score, model=job.source.name, source=job.source.origin, official=job.data.official)
+    if current != score:
+        write_score(job.out_dir, current)
+    return current
 
 
 def _config_hash(config: ProbeConfig) -> str:
@@ -262,4 +282,7 @@ def _score(job: Job, fits: Sequence[FitScore]) -> TaskScore:
         valid_by_lr={f"{lr:g}": spread(scores)[headline] for lr, scores in valid.items()} if has_grid else {},
         notes=list(job.data.notes),
         details=runs[0].details,
+        official=job.data.official,
+        source=job.source.origin,
+        features_hash=job.features.content_hash(),
     )

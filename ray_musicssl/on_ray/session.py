@@ -139,19 +139,32 @@ def run_tasks(
     *,
     num_cpus: float = 1,
     num_gpus: float = 0,
+    memory_bytes: Sequence[int] = (),
 ) -> Iterator[tuple[int, ResultT]]:
     """Run `function` on each item as a Ray task and give `(index, result)` as they end, in any order.
 
     A task lost with its worker is tried again; one that raises raises here, as `result_of` does. Only a few more tasks than
     the cluster has room for are in flight, so a million items cost nothing to begin.
+
+    Args:
+        function: what a task does.
+        items: its argument in each task.
+        num_cpus: logical CPUs of a task.
+        num_gpus: logical GPUs of a task.
+        memory_bytes: what each item's task needs of its node's memory, as Ray counts it, so that no more tasks than fit run
+            side by side; no node may have less, or the task waits for ever. Empty: memory is not counted.
     """
-    remote = ray.remote(function).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=TASK_RETRIES)
+    remote = ray.remote(function)
+    options: dict[str, Any] = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": TASK_RETRIES}
     room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.1)))
     pending: dict[ray.ObjectRef, int] = {}
     queue = iter(enumerate(items))
     while True:
         while len(pending) < room and (entry := next(queue, None)) is not None:
-            pending[remote.remote(entry[1])] = entry[0]
+            index, item = entry
+            if memory_bytes:
+                options["memory"] = memory_bytes[index]
+            pending[remote.options(**options).remote(item)] = index
         if not pending:
             return
         ready, _ = ray.wait(list(pending), num_returns=1)

@@ -32,6 +32,7 @@ class HandMadeFeatures:
 
     name: str
     num_layers = 1
+    seed = None
     frame_rate = ENCODER_GRID.frame_rate
 
     def __init__(self, parts: Sequence[FeatureSection]) -> None:

@@ -28,17 +28,19 @@ Layers = Literal["all"] | int | Sequence[int]
 class Encoder:
     """A frozen encoder; see `embed`."""
 
-    def __init__(self, model: MusicEncoder, *, name: str, content_hash: str) -> None:
+    def __init__(self, model: MusicEncoder, *, name: str, content_hash: str, seed: int | None = None) -> None:
         """Freeze a model.
 
         Args:
             model: the encoder; it is put into evaluation.
             name: what reports call it.
             content_hash: hash of its weights.
+            seed: of its weights before any training, if it is known.
         """
         self.model = model.eval().requires_grad_(requires_grad=False)
         self.name = name
         self.content_hash = content_hash
+        self.seed = seed
         self.num_layers = model.config.num_layers + 1
         self.dim = model.config.dim
         self.frame_rate = ENCODER_GRID.frame_rate
@@ -114,7 +116,7 @@ def load_encoder(path: str | Path) -> Encoder:
         DataError: if there is no encoder, or it does not verify.
     """
     opened = open_encoder(Path(path))
-    return Encoder(opened.model, name=opened.name, content_hash=opened.content_hash)
+    return Encoder(opened.model, name=opened.name, content_hash=opened.content_hash, seed=opened.first_seed)
 
 
 def untrained_encoder(path: str | Path, *, seed: int | None = None) -> Encoder:
@@ -133,4 +135,5 @@ def untrained_encoder(path: str | Path, *, seed: int | None = None) -> Encoder:
     opened = open_encoder(Path(path))
     config, chosen = opened.model.config, opened.seed if seed is None else seed
     identity = {"encoder": config.model_dump(mode="json"), "seed": chosen, "untrained": True}
-    return Encoder(fresh_encoder(config, seed=chosen), name=f"random:{opened.name}", content_hash=hash_of(identity))
+    model = fresh_encoder(config, seed=chosen)
+    return Encoder(model, name=f"random:{opened.name}", content_hash=hash_of(identity), seed=chosen)

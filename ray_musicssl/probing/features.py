@@ -4,6 +4,7 @@ Conventions:
     A chunk holds the features of a few examples as float16, each `[layers, dim]` (pooled) or `[layers, frames, dim]`.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ray_musicssl.errors import DataError, EnvironmentFaultError
-from ray_musicssl.run_dir import replacing
+from ray_musicssl.run_dir import hash_of, replacing
 from ray_musicssl.tasks.base import Example
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, Fault
 
@@ -40,6 +41,7 @@ class FrozenFeatures(Protocol):
     num_layers: int  # length of the first axis of what `embed` gives
     dim: int
     frame_rate: float  # frames a second when `pool` is None
+    seed: int | None  # of the weights before any training; None: there are none, or it is not known
 
     def embed(
         self, waveform: Float32[np.ndarray, "*channels samples"], sample_rate: int, *, pool: Pool = None
@@ -86,6 +88,14 @@ class FeatureChunk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChunkFacts:
+    """What a chunk says of itself, without its tensors."""
+
+    failed: dict[str, Fault]
+    content_hash: str  # of all that the chunk holds
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stretch:
     """Decoded audio."""
 
@@ -121,6 +131,7 @@ def extract_chunk(features: FrozenFeatures, examples: Sequence[Example], *, pool
     """The features of `examples`; audio that cannot be used is noted, and the rest goes on.
 
     Raises:
+        DataError: if the features of good audio are NaN or infinite: one such number spoils all scores.
         EnvironmentFaultError: if a file cannot be read: that may pass, and what is noted here is kept for good.
     """
     found: dict[str, Tensor] = {}
@@ -137,6 +148,11 @@ def extract_chunk(features: FrozenFeatures, examples: Sequence[Example], *, pool
             failed[example.id] = "too_short"
         else:
             values = torch.from_numpy(features.embed(stretch.waveform, stretch.sample_rate, pool=pool))
+            if not values.isfinite().all():
+                raise DataError(
+                    f"{features.name} makes features that are NaN or infinite of {example.path}; see whether its weights are "
+                    f"sound (a run that diverged? another checkpoint?), or leave it out"
+                )
             limit = torch.finfo(torch.float16).max
             found[example.id] = values.clamp(-limit, limit).half().contiguous()
     return FeatureChunk(features=found, failed=failed)
@@ -146,30 +162,41 @@ def save_chunk(path: Path, chunk: FeatureChunk) -> None:
     """Write a chunk whole, or nothing."""
     with replacing(path) as temporary:
         tensors = {str(index): tensor for index, tensor in enumerate(chunk.features.values())}
+        about = {"ids": list(chunk.features), "failed": chunk.failed, "tensors": _hash_of_tensors(chunk)}
         # One entry only: the file format writes several in an order of chance, and equal chunks are to be equal bytes.
-        save_file(tensors, temporary, {"about": json.dumps({"ids": list(chunk.features), "failed": chunk.failed})})
+        save_file(tensors, temporary, {"about": json.dumps(about)})
+
+
+def _hash_of_tensors(chunk: FeatureChunk) -> str:
+    digest = hashlib.sha256()
+    for tensor in chunk.features.values():
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_chunk(path: Path) -> FeatureChunk:
-    """Read a chunk; the tensors stay on disk until they are used.
+    """Read a chunk into memory.
 
     Raises:
         DataError: if the file is missing or damaged.
     """
     with _opened(path) as file:
         about = json.loads(file.metadata()["about"])
-        found = {item: file.get_tensor(str(index)) for index, item in enumerate(about["ids"])}
+        # Copies: a tensor as the file gives it keeps the file mapped, and a process may map only some 65,000.
+        found = {item: file.get_tensor(str(index)).clone() for index, item in enumerate(about["ids"])}
     return FeatureChunk(features=found, failed=about["failed"])
 
 
-def load_failed(path: Path) -> dict[str, Fault]:
-    """Read only what a chunk says of audio that could not be used.
+def load_facts(path: Path) -> ChunkFacts:
+    """Read only what a chunk says of itself.
 
     Raises:
         DataError: if the file is missing or damaged.
     """
     with _opened(path) as file:
-        return json.loads(file.metadata()["about"])["failed"]
+        about = json.loads(file.metadata()["about"])
+    return ChunkFacts(failed=about["failed"], content_hash=hash_of(about))
 
 
 @contextmanager
@@ -177,5 +204,5 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"features in {path} cannot be read ({error!r}); remove the file and probe again") from error

@@ -85,7 +85,7 @@ def fit_probe(
     for epoch in range(max_epochs):
         for batch in train.batches(generator):
             _step(probe, optimizer, batch, inputs, _LOSSES[task.kind])
-        valid = task.score(predict(task, probe, inputs, "valid", frame_rate))
+        valid = _score(task, predict(task, probe, inputs, "valid", frame_rate))
         if monitor.is_better(valid[task.metrics[0]], epoch):
             best_state, best_valid = _copy_state(probe), valid
         if monitor.is_over(epoch):
@@ -96,8 +96,8 @@ def fit_probe(
     test_predictions = predict(task, probe, inputs, "test", frame_rate)
     return ProbeFit(
         seed=seed,
-        valid=best_valid or task.score(predict(task, probe, inputs, "valid", frame_rate)),  # else all epochs diverged
-        test=task.score(test_predictions),
+        valid=best_valid or _score(task, predict(task, probe, inputs, "valid", frame_rate)),  # else all epochs diverged
+        test=_score(task, test_predictions),
         test_predictions=test_predictions,
         layer_weights=probe.layer_weights.detach().numpy().copy(),
         best_epoch=monitor.best_epoch,
@@ -153,6 +153,13 @@ def predict(task: Task, probe: WeightedSumProbe, inputs: _Inputs, name: Split, f
         curves = [output.sigmoid()[:, 0].numpy() for output in outputs]
         return Predictions(examples=split.examples, outputs=curves, frame_rate=frame_rate)
     return Predictions(examples=split.examples, outputs=list(torch.cat(outputs).numpy()), frame_rate=frame_rate)
+
+
+def _score(task: Task, predictions: Predictions) -> Mapping[str, float]:
+    """Every metric of a task; NaN if an output is not finite: NaNs have a rank in no list, and sorting gives them any."""
+    if all(np.isfinite(output).all() for output in predictions.outputs):
+        return task.score(predictions)
+    return dict.fromkeys(task.metrics, float("nan"))
 
 
 def _copy_state(probe: WeightedSumProbe) -> dict[str, Tensor]:

@@ -3,18 +3,20 @@
 Conventions:
     Examples whose audio turned out to be unusable have no features and are left out.
     Averaged windows of a track are one example: its id is the track's, its audio the first window's file.
+    Beside what the splits hold in the end, one chunk at a time is in memory.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxtyping import Float32
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.probing.features import FeatureChunk, load_chunk
-from ray_musicssl.probing.rows import Features, ProbeSplit
+from ray_musicssl.probing.features import load_chunk
+from ray_musicssl.probing.rows import ProbeSplit
 from ray_musicssl.tasks.base import SPLITS, Example, Split, TaskData, TaskKind
 
 
@@ -45,42 +47,81 @@ def load_splits(
     Raises:
         DataError: if a chunk is damaged, or windows that are to be one example have different answers.
     """
-    failed: dict[str, str] = {}
+    track_of = {example.id: example.track for example in data.examples}
     if averages_windows:
-        data, features = _averaged(data, _chunks(chunk_paths, failed))
-    else:
-        features = {name: tensor for chunk in _chunks(chunk_paths, failed) for name, tensor in chunk.features.items()}
-    data = replace(data, examples=[example for example in data.examples if example.id in features])
-    used = data.used()
+        data = replace(data, examples=_tracks(data.examples))
+    rows: dict[Split, _Frames | _Rows] = {
+        split: _new_rows(data.split(split), kind, averages=averages_windows) for split in SPLITS
+    }
+    rows_of = {example.id: rows[example.split] for example in data.examples}
+    failed: dict[str, str] = {}
+    for path in chunk_paths:
+        chunk = load_chunk(path)
+        failed |= chunk.failed
+        for name, tensor in chunk.features.items():
+            place = track_of[name] if averages_windows else name
+            rows_of[place].add(place, tensor)
     splits: dict[Split, ProbeSplit] = {}
     for split in SPLITS:
-        examples = data.split(split)
-        tensors = (features.pop(example.id) for example in examples)
-        splits[split] = ProbeSplit(
-            examples=examples, features=list(tensors) if kind == "beats" else _stacked(tensors, len(examples))
-        )
+        splits[split] = rows[split].as_split()
+    used = replace(data, examples=[example for split in splits.values() for example in split.examples]).used()
     return LoadedData(splits=splits, used=used, failed=failed)
 
 
-def _chunks(paths: Iterable[Path], failed: dict[str, str]) -> Iterable[FeatureChunk]:
-    for path in paths:
-        chunk = load_chunk(path)
-        failed |= chunk.failed
-        yield chunk
+def _new_rows(examples: Sequence[Example], kind: TaskKind, *, averages: bool) -> "_Frames | _Rows":
+    return _Frames(examples) if kind == "beats" else _Rows(examples, averages=averages)
 
 
-def _averaged(data: TaskData, chunks: Iterable[FeatureChunk]) -> tuple[TaskData, dict[str, Tensor]]:
-    """One example a track and the mean of its windows' features; only the means are held in memory."""
-    track_of = {example.id: example.track for example in data.examples}
-    sums: dict[str, Float32[Tensor, "layers dim"]] = {}
-    counts: dict[str, int] = {}
-    for chunk in chunks:
-        for name, tensor in chunk.features.items():
-            track = track_of[name]
-            sums[track] = tensor.float() if track not in sums else sums[track].add_(tensor)
-            counts[track] = counts.get(track, 0) + 1
-    means = {track: total / counts[track] for track, total in sums.items()}
-    return replace(data, examples=_tracks(data.examples)), means
+class _Frames:
+    """The frames of a split's clips."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+        self._clips: dict[str, Tensor] = {}
+
+    def add(self, name: str, tensor: Float[Tensor, "layers frames dim"]) -> None:
+        """Take a clip."""
+        self._clips[name] = tensor
+
+    def as_split(self) -> ProbeSplit:
+        """The examples that have frames, and these."""
+        examples = [example for example in self._examples if example.id in self._clips]
+        return ProbeSplit(examples=examples, features=[self._clips[example.id] for example in examples])
+
+
+class _Rows:
+    """One tensor with a row for each of a split's examples, filled chunk by chunk: there may be gigabytes of them."""
+
+    def __init__(self, examples: Sequence[Example], *, averages: bool) -> None:
+        self._examples = examples
+        self._row_of = {example.id: row for row, example in enumerate(examples)}
+        self._counts = torch.zeros(len(examples))  # of tensors that a row is the sum of
+        self._dtype = torch.float32 if averages else None
+        self._rows: Tensor | None = None
+
+    def add(self, name: str, tensor: Float[Tensor, "layers dim"]) -> None:
+        """Take an example's features; of several the mean counts."""
+        if self._rows is None:  # memory is only taken as it is written to
+            self._rows = tensor.new_empty(len(self._examples), *tensor.shape, dtype=self._dtype)
+        row = self._row_of[name]
+        if self._counts[row]:
+            self._rows[row].add_(tensor)
+        else:
+            self._rows[row] = tensor
+        self._counts[row] += 1
+
+    def as_split(self) -> ProbeSplit:
+        """The examples that have features, and these, without a second copy of them."""
+        if self._rows is None:
+            return ProbeSplit(examples=[], features=[])
+        kept = self._counts.nonzero()[:, 0].tolist()
+        for row, place in enumerate(kept):
+            if row != place:  # close the gaps of examples without features
+                self._rows[row] = self._rows[place]
+            if self._counts[place] > 1:
+                self._rows[row].div_(self._counts[place])
+        examples = [self._examples[place] for place in kept]
+        return ProbeSplit(examples=examples, features=self._rows[: len(kept)])
 
 
 def _tracks(examples: Sequence[Example]) -> list[Example]:
@@ -95,13 +136,3 @@ def _tracks(examples: Sequence[Example]) -> list[Example]:
                 f"example; probe with pooling=outputs"
             )
     return [replace(window, id=track, offset_s=0.0, duration_s=None) for track, window in first.items()]
-
-
-def _stacked(tensors: Iterable[Tensor], count: int) -> Features:
-    """One tensor of `count` equal ones, which are let go of as they are copied: there may be gigabytes of them."""
-    stack: Tensor | None = None
-    for index, tensor in enumerate(tensors):
-        if stack is None:
-            stack = tensor.new_empty(count, *tensor.shape)
-        stack[index] = tensor
-    return [] if stack is None else stack

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ray_musicssl.errors import DataError
+from ray_musicssl.probing.sources import Origin
 from ray_musicssl.run_dir import RunDir, read_json, write_json
 from ray_musicssl.tasks.base import Split
 
@@ -65,6 +66,10 @@ class TaskScore:
     by_layer: Sequence[Mapping[str, Spread]] = field(default_factory=list)
     notes: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    # None, of the next three: of a file that an earlier version wrote.
+    official: Mapping[Split, int] | None = None  # as `expected`, of the published data set; None too: not published
+    source: Origin | None = None
+    features_hash: str | None = None  # of the features that the probe saw
 
     def line(self) -> str:
         """Model, task and every metric in points, on one line."""
@@ -72,9 +77,18 @@ class TaskScore:
         scores = ", ".join(f"{name} {100 * s.mean:.1f} +- {100 * s.sd:.1f}" for name, s in self.metrics.items())
         return f"{self.model}  {self.task}  {scores}{rate}"
 
-    def is_for(self, *, encoder_hash: str, data_hash: str, config_hash: str) -> bool:
-        """Whether the score would come out the same again."""
+    def is_for(self, *, encoder_hash: str, data_hash: str, config_hash: str, features_hash: str | None) -> bool:
+        """Whether the score would come out the same again.
+
+        Args:
+            encoder_hash: what the encoder is now.
+            data_hash: what the data set is now.
+            config_hash: the recipe.
+            features_hash: of the features that are kept now; None: not all are there, so they say nothing against it.
+        """
         mine = (self.encoder_hash, self.data_hash, self.config_hash)
+        if None not in (features_hash, self.features_hash) and features_hash != self.features_hash:
+            return False
         return mine == (encoder_hash, data_hash, config_hash)
 
 
@@ -88,14 +102,14 @@ def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
 
 
 def best_rate(valid: Mapping[float, Sequence[Mapping[str, float]]], headline: str) -> float:
-    """The learning rate whose seeds have the best mean headline on the validation split; of equals the first.
+    """The learning rate whose seeds have the best mean headline on the validation split (NaN is worst); of equals the first.
 
     Args:
         valid: validation scores of every seed, by rate.
         headline: the metric that chooses.
     """
     means = {rate: float(np.mean([run[headline] for run in runs])) for rate, runs in valid.items()}
-    return max(means, key=lambda rate: means[rate])
+    return max(means, key=lambda rate: -np.inf if np.isnan(means[rate]) else means[rate])
 
 
 def score_path(out_dir: Path, task: str) -> Path:
@@ -121,7 +135,8 @@ def read_score(path: Path) -> TaskScore:
         spreads = {part: _spreads(raw[part]) for part in ("metrics", "valid")}
         spreads["valid_by_lr"] = _spreads(raw.get("valid_by_lr", {}))
         by_layer = [_spreads(layer) for layer in raw.get("by_layer", ())]
-        return TaskScore(**{**raw, **spreads, "by_layer": by_layer})
+        source = Origin(**raw["source"]) if raw.get("source") else None
+        return TaskScore(**{**raw, **spreads, "by_layer": by_layer, "source": source})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a probe score ({error!r}); remove it and probe that task again") from error
 

@@ -5,8 +5,10 @@ Conventions:
     `RUN/scores` holds scores of the run's newest checkpoint alone; one of its checkpoints is scored elsewhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ray_musicssl.errors import ConfigError
 from ray_musicssl.probing.features import FrozenFeatures
@@ -59,9 +61,37 @@ def scores_home(spec: str, out: Path) -> Path:
     """The directory whose `scores/` are those of what `spec` names: a run's own, else a folder under `out`."""
     if spec not in list(BASELINES) and RunDir(Path(spec)).checkpoints_dir.is_dir():
         return Path(spec)
-    return out / spec.replace(":", "-").replace("/", "-").strip(
-        "-."
-    )  # no leading dot: reports pass over hidden folders
+    prefix, place = _parted(spec)
+    if not place.strip("/."):  # `.`, `..`: no name in themselves
+        place = Path(place).resolve().name
+    name = f"{prefix}{place}".replace(":", "-").replace("/", "-")
+    return out / name.strip("-.")  # no leading dot: reports pass over hidden folders
+
+
+def check_homes(specs: Sequence[str], out_dirs: Sequence[Path]) -> None:
+    """Check that each encoder has a directory of its own for its scores.
+
+    Raises:
+        ConfigError: if two have the same one, or there is not one for each.
+    """
+    if len(specs) != len(out_dirs):
+        raise ConfigError(f"{len(specs)} encoders but {len(out_dirs)} directories for their scores; give one for each")
+    owners: dict[Path, str] = {}
+    for spec, out_dir in zip(specs, out_dirs, strict=True):
+        if (other := owners.setdefault(out_dir.resolve(), spec)) != spec:
+            raise ConfigError(
+                f'the scores of "{other}" and "{spec}" would both go to {out_dir / "scores"} and overwrite each other; '
+                f"probe them one at a time, with another --out, or rename one"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What an encoder is, whatever it is called: reports tell encoders apart by it and find a run's untrained twin."""
+
+    kind: Literal["trained", "untrained", "baseline"]
+    path: str | None  # absolute, of the run, checkpoint or folder; of a twin, that of which it is the beginning
+    seed: int | None  # of the weights before any training; None: there are none, or it is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +100,7 @@ class Source:
 
     spec: str  # absolute, so that another process finds it too
     name: str
+    origin: Origin
     content_hash: str
     num_layers: int
     dim: int
@@ -86,6 +117,7 @@ def describe(spec: str) -> Source:
     return Source(
         spec=_absolute(spec),
         name=features.name,
+        origin=_origin(spec, features.seed),
         content_hash=features.content_hash,
         num_layers=features.num_layers,
         dim=features.dim,
@@ -96,5 +128,18 @@ def describe(spec: str) -> Source:
 def _absolute(spec: str) -> str:
     if spec in list(BASELINES):
         return spec
+    prefix, place = _parted(spec)
+    return prefix + str(Path(place).resolve())
+
+
+def _origin(spec: str, seed: int | None) -> Origin:
+    if spec in list(BASELINES):
+        return Origin(kind="baseline", path=None, seed=None)
+    prefix, place = _parted(spec)
+    return Origin(kind="untrained" if prefix else "trained", path=str(Path(place).resolve()), seed=seed)
+
+
+def _parted(spec: str) -> tuple[str, str]:
+    """The prefix of untrained encoders, or nothing, and what it stands before."""
     prefix = UNTRAINED_PREFIX if spec.startswith(UNTRAINED_PREFIX) else ""
-    return prefix + str(Path(spec.removeprefix(prefix)).resolve())
+    return prefix, spec.removeprefix(prefix)

@@ -122,7 +122,8 @@ class Task(Protocol):
             annotations_only: do not look at the audio; examples then say what the annotations promise.
 
         Raises:
-            DataError: if it is not there; the message says what was expected where. Also if a split has nothing usable.
+            NotThereError: if nothing of it is there; the message says what was expected where.
+            DataError: if it is damaged or a part of it is missing, or a split has nothing usable.
         """
         ...
 

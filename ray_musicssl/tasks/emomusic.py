@@ -10,7 +10,6 @@ Source: Soleymani et al. 2013. Test is the official evaluation set; the rest is 
 and Liang 2021 do, which gives 504 / 115 / 125 clips.
 """
 
-import csv
 import hashlib
 import math
 import string
@@ -23,18 +22,23 @@ import numpy as np
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import Apart
-from ray_musicssl.tasks.locate import find_all, find_one
+from ray_musicssl.tasks.locate import data_folder, find_all, find_one
 from ray_musicssl.tasks.metrics import by_song, r2
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
+from ray_musicssl.tasks.table import read_rows
 
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 504, "valid": 115, "test": 125}
 WINDOW_S = 5.0
 LEAST_WINDOW_S = 2.5  # a shorter rest at a clip's end is dropped; clips decode to between 44.6 and 45.04 s
+SONGS, RATINGS = "songs_info.csv", "static_annotations.csv"
+CLIPS_DIRS = ("clips_45seconds", "clips_45sec")
+_SIGNS = (SONGS, RATINGS, *CLIPS_DIRS)
 NUMBERS = ("arousal", "valence")
 SUFFIXES = (".mp3", ".wav")
 # The official evaluation set was not chosen by artist: 52 of its 112 artists have development clips too.
 APART = Apart(noun="artist", pairs=[("train", "valid")])
-_EVALUATION = "evaluation"
+_SONG, _ARTIST, _SET = "song_id", "Artist", "Mediaeval 2013 set"
+_DEVELOPMENT, _EVALUATION = "development", "evaluation"
 # Source: of ten hash values of an artist's name, eight go to train.
 _TRAIN_SHARE, _HASH_RANGE = 8, 10
 
@@ -44,7 +48,7 @@ class Clip:
     """One rated clip."""
 
     id: str
-    split: Split
+    split: Split | None  # None: the table does not say
     artist: str
     ratings: tuple[float, float] | None  # arousal, valence from 1 to 9; None if they cannot be read
 
@@ -62,10 +66,11 @@ class EmoMusic:
         """Read annotations and audio under `data_dir`.
 
         Raises:
+            NotThereError: if nothing of the data set is there.
             DataError: if a table, one of its columns or the audio folder is missing, a split has no usable clip, or
                 train and valid share an artist.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         clips = _clips(data_dir)
         targets = _standardised(clips)
         items = [
@@ -74,7 +79,7 @@ class EmoMusic:
                 split=clip.split,
                 names=[clip.id + suffix for suffix in SUFFIXES],
                 target=targets.get(clip.id),
-                fault="bad_row" if clip.ratings is None else None,
+                fault="bad_row" if clip.split is None or clip.ratings is None else None,
                 group=artist_name(clip.artist),
             )
             for clip in clips
@@ -114,27 +119,43 @@ def development_split(artist: str) -> Split:
 
 def _clips(data_dir: Path) -> list[Clip]:
     """Every clip of `songs_info.csv` with its ratings, in the table's order."""
-    info_path = find_one(data_dir, "songs_info.csv", what="EmoMusic song table")
-    ratings_path = find_one(data_dir, "static_annotations.csv", what="EmoMusic table of ratings")
-    rated = {row["song_id"]: row for row in _rows(ratings_path, ("song_id", "mean_arousal", "mean_valence"))}
-    clips = []
-    for row in _rows(info_path, ("song_id", "Artist", "Mediaeval 2013 set")):
-        is_test = row["Mediaeval 2013 set"] == _EVALUATION
-        split: Split = "test" if is_test else development_split(row["Artist"])
-        ratings = _ratings(rated.get(row["song_id"], {}))
-        clips.append(Clip(id=row["song_id"], split=split, artist=row["Artist"], ratings=ratings))
-    return clips
+    info_path = find_one(data_dir, SONGS, what="EmoMusic song table", signs=_SIGNS)
+    ratings_path = find_one(data_dir, RATINGS, what="EmoMusic table of ratings", signs=_SIGNS)
+    rated = {row[_SONG]: row for row in _rows(ratings_path, (_SONG, "mean_arousal", "mean_valence"))}
+    return [
+        Clip(
+            id=row[_SONG],
+            split=_split(row.get(_SET, ""), row.get(_ARTIST, "")),
+            artist=row.get(_ARTIST, ""),
+            ratings=_ratings(rated.get(row[_SONG], {})),
+        )
+        for row in _rows(info_path, (_SONG, _ARTIST, _SET))
+    ]
+
+
+def _split(official_set: str, artist: str) -> Split | None:
+    if official_set == _EVALUATION:
+        return "test"
+    return development_split(artist) if official_set == _DEVELOPMENT else None
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table by column name, without the blanks around names and values."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = [[value.strip() for value in line] for line in csv.reader(file) if any(line)]
-    header = lines[0] if lines else []
+    """The rows of a table by column name, without the blanks around names and values.
+
+    Raises:
+        DataError: if the file is no table, or one of `columns` is missing.
+    """
+    header, *lines = [[value.strip() for value in row.values] for row in read_rows(path, delimiter=",")] or [[]]
     for column in columns:
         if column not in header:
             raise DataError(f"{path} has no column {column!r} (it has {', '.join(header) or 'none'}); unpack it again")
-    return [dict(zip(header, line, strict=False)) for line in lines[1:] if len(line) >= len(header)]
+    return [_by_column(header, line) for line in lines]
+
+
+def _by_column(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
+    """The values of a row; of a short one, in which no value is sure to be in its column, the song alone."""
+    row = dict(zip(header, line, strict=False))
+    return row if len(line) >= len(header) else {_SONG: row.get(_SONG, "")}
 
 
 def _ratings(row: Mapping[str, str]) -> tuple[float, float] | None:
@@ -148,7 +169,7 @@ def _ratings(row: Mapping[str, str]) -> tuple[float, float] | None:
 def _standardised(clips: Sequence[Clip]) -> dict[str, list[float]]:
     """Each rated clip's [arousal, valence] on the scale of all development clips, train and valid alike."""
     rated = {clip.id: clip.ratings for clip in clips if clip.ratings is not None}
-    development = np.array([rated[clip.id] for clip in clips if clip.id in rated and clip.split != "test"])
+    development = np.array([rated[clip.id] for clip in clips if clip.id in rated and clip.split in ("train", "valid")])
     if len(development) == 0:
         return {}
     mean, spread = development.mean(axis=0), development.std(axis=0)
@@ -157,7 +178,8 @@ def _standardised(clips: Sequence[Clip]) -> dict[str, list[float]]:
 
 
 def _audio_dirs(data_dir: Path) -> list[Path]:
-    found = find_all(data_dir, "clips_45seconds", "clips_45sec", "audio")
+    # `audio` is a name that many data sets have: it stands for the clips only where nothing else does.
+    found = find_all(data_dir, *CLIPS_DIRS) or find_all(data_dir, "audio")
     if not found:
         raise DataError(
             f"no EmoMusic audio under {data_dir}; expected clips_45seconds/<song_id>.mp3 there or a folder or two "

@@ -19,9 +19,10 @@ import numpy as np
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import GROUP_SEPARATOR, Apart
-from ray_musicssl.tasks.locate import find_all, find_one
+from ray_musicssl.tasks.locate import data_folder, find_all, find_one
 from ray_musicssl.tasks.metrics import EnsembleRule, accuracy, by_song, key_score
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
+from ray_musicssl.tasks.table import read_lines
 
 TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 FLAT_OF = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}
@@ -32,6 +33,7 @@ SURE = "2"  # the annotators' confidence that the train pool is filtered by
 # Of 116 hash values 100 go to train and 16 to valid.
 TRAIN_SHARE, HASH_RANGE = 100, 116
 TEST_DIR, POOL_DIR = "giantsteps-key-dataset", "giantsteps-mtg-key-dataset"
+_SIGNS = (f"{TEST_DIR}*", f"{POOL_DIR}*")
 SUFFIXES = (".LOFI.mp3", ".LOFI.wav", ".mp3", ".wav")
 # A last clip this little shorter than 30 s is still whole: decoders disagree about the padding of an mp3.
 CLIP_SLACK_S = 0.001
@@ -65,10 +67,11 @@ class GiantStepsKey:
         A track gives consecutive clips of 30 s, an incomplete last one dropped; a shorter track gives one clip.
 
         Raises:
-            DataError: if an annotation folder is missing, a split has no usable track, or train and valid share an
-                artist.
+            NotThereError: if neither set is there.
+            DataError: if one of them, its annotations or its audio is missing, a track of the pool has no artist, a
+                split has no usable track, or train and valid share an artist.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         items = [_item(track) for track in [*_pool_tracks(data_dir), *_test_tracks(data_dir)]]
         listing = Listing(
             dataset="GiantSteps",
@@ -137,15 +140,24 @@ def artist_splits(artists_of: Sequence[Sequence[str]]) -> list[Split]:
 
 def _pool_tracks(data_dir: Path) -> list[Track]:
     """The tracks of train and valid that one sure key is known of, in file order."""
-    keys_path = find_one(data_dir, f"{POOL_DIR}*/annotations/annotations.txt", what="GiantSteps MTG key annotations")
+    keys_path = find_one(
+        data_dir, f"{POOL_DIR}*/annotations/annotations.txt", what="GiantSteps MTG key annotations", signs=_SIGNS
+    )
     artists_path = keys_path.with_name("beatport_metadata.txt")
     if not artists_path.is_file():
         raise DataError(
             f"{artists_path} is missing; the split by artist needs it; fetch the {POOL_DIR} repository whole"
         )
-    keys = _columns(keys_path)
-    artists = {row["ID"]: row.get("ARTIST", "") for row in _columns(artists_path)}
+    keys = _columns(keys_path, "ID", "MANUAL KEY", "C")
+    artists = {row["ID"]: row.get("ARTIST", "") for row in _columns(artists_path, "ID", "ARTIST")}
     artists_of = [[name.strip() for name in artists.get(row["ID"], "").split(",")] for row in keys]
+    nameless = [row["ID"] for row, names in zip(keys, artists_of, strict=True) if not any(names)]
+    if nameless:
+        # An artist decides on the split of others too: a track without one spoils more than itself.
+        raise DataError(
+            f"{artists_path} names no artist of {len(nameless)} of the {len(keys)} tracks in {keys_path.name} (the "
+            f"first is {nameless[0]}); the split by artist needs each; fetch the {POOL_DIR} repository again"
+        )
     tracks: list[Track] = []
     for row, names, split in zip(keys, artists_of, artist_splits(artists_of), strict=True):
         key = row.get("MANUAL KEY", "-").strip()
@@ -155,16 +167,24 @@ def _pool_tracks(data_dir: Path) -> list[Track]:
     return tracks
 
 
-def _columns(path: Path) -> list[Mapping[str, str]]:
-    """The rows of a tab-separated file by column name; blank lines are left out, short rows lack their last columns."""
-    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+def _columns(path: Path, *needed: str) -> list[Mapping[str, str]]:
+    """The rows of a tab-separated file by column name; short rows lack their last columns."""
+    header, *lines = [line.split("\t") for line in read_lines(path)] or [[]]
+    for column in needed:
+        if column not in header:
+            raise DataError(f"{path} has no column {column!r} (it has {', '.join(header) or 'none'}); fetch it again")
+    return [dict(zip(header, line, strict=False)) for line in lines]
 
 
 def _test_tracks(data_dir: Path) -> list[Track]:
-    folder = find_one(data_dir, f"{TEST_DIR}*/annotations/key", what="GiantSteps key annotations")
+    folder = find_one(data_dir, f"{TEST_DIR}*/annotations/key", what="GiantSteps key annotations", signs=_SIGNS)
     paths = sorted(folder.glob("*.key"))
-    return [Track(id=path.name.split(".")[0], split="test", key=path.read_text().strip()) for path in paths]
+    return [Track(id=path.name.split(".")[0], split="test", key=_key_in(path)) for path in paths]
+
+
+def _key_in(path: Path) -> str:
+    """What a file of one key says; a damaged one costs its track only, as its key is then none of the classes."""
+    return path.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _audio_dirs(data_dir: Path) -> list[Path]:

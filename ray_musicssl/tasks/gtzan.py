@@ -11,6 +11,7 @@ Peeters 2015 and its copies.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -19,15 +20,24 @@ import numpy as np
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
-from ray_musicssl.tasks.locate import find_all, find_one, first_existing
+from ray_musicssl.tasks.locate import data_folder, find_all, find_one, first_existing
 from ray_musicssl.tasks.metrics import beat_f1
 from ray_musicssl.tasks.reading import Answer, Item, Listing, read_items
 from ray_musicssl.tasks.scores import class_scores
+from ray_musicssl.tasks.table import read_lines
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 443, "valid": 197, "test": 290}
 AUDIO_FOLDERS = ("genres", "genres_original", "Data/genres_original", "Data/genres")
 SUFFIXES = (".wav", ".au")
+_SIGNS = (
+    *(f"{split}_filtered.txt" for split in SPLITS),
+    *(f"{folder}/{genre}" for folder in AUDIO_FOLDERS for genre in GENRES),
+    *(f"{genre}/{genre}.[0-9]*" for genre in GENRES),
+)
+_BEATS_SIGNS = ("beats/gtzan_*.beats", *(f"jams/{genre}.[0-9]*.jams" for genre in GENRES))
+_JAMS_NAME = re.compile(rf"({'|'.join(GENRES)})\.\d+\.")
+_TRACK_LINE = re.compile(rf"({'|'.join(GENRES)})/\1\.\d+\.\w+")
 LISTS_REMEDY = (
     "train_, valid_ and test_filtered.txt name the 443, 197 and 290 tracks that are neither repeated, mislabelled nor "
     "distorted; Kereliuk, Sturm and Larsen published them on GitHub in coreyker/dnn-mgr, a copy is in "
@@ -53,9 +63,10 @@ class GtzanGenre:
         """Read lists and audio under `data_dir`.
 
         Raises:
+            NotThereError: if nothing of the data set is there.
             DataError: if a list or the audio folder is missing, or a split has no usable track.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         return _read(data_dir, GENRES, _genre_of, split_lists=self.split_lists, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
@@ -80,9 +91,10 @@ class GtzanRhythm:
         """Read lists, beats and audio under `data_dir`; beats after the end of the audio are dropped.
 
         Raises:
-            DataError: if a list, the beats or the audio folder is missing, or a split has no usable track.
+            NotThereError: if the beats are not there, which are a release of their own.
+            DataError: if a list or the audio folder is missing, or a split has no usable track.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         beats_of = BeatFiles(data_dir)
         return _read(
             data_dir, ("beat",), beats_of.within, split_lists=self.split_lists, annotations_only=annotations_only
@@ -127,17 +139,22 @@ def _read(
 
 def _item(line: str, split: Split) -> Item:
     """The track of a line of a list, such as `blues/blues.00029.wav`."""
-    genre, track = line.split("/", maxsplit=1)[0], Path(line).stem
-    is_known = genre in GENRES and track.split(".")[0] == genre
-    names = [str(Path(line).with_suffix(suffix)) for suffix in SUFFIXES]
-    return Item(id=track, split=split, names=names, fault=None if is_known else "bad_row")
+    if not _TRACK_LINE.fullmatch(line):
+        return Item(id=line, split=split, names=[line], fault="bad_row")
+    path = Path(line)
+    return Item(id=path.stem, split=split, names=[str(path.with_suffix(suffix)) for suffix in SUFFIXES])
 
 
 def _track_list(data_dir: Path, split: Split, split_lists: Path | None) -> list[str]:
-    path = find_one(
-        split_lists or data_dir, f"{split}_filtered.txt", what=f"GTZAN fault-filtered {split} list", remedy=LISTS_REMEDY
-    )
-    return list(dict.fromkeys(line.strip() for line in path.read_text().splitlines() if line.strip()))
+    name, what = f"{split}_filtered.txt", f"GTZAN fault-filtered {split} list"
+    if split_lists is None:
+        path = find_one(data_dir, name, what=what, remedy=LISTS_REMEDY, signs=(*_SIGNS, *_BEATS_SIGNS))
+    else:
+        try:
+            path = find_one(split_lists, name, what=what, remedy=LISTS_REMEDY)
+        except NotThereError as error:  # in the folder that was named for it
+            raise DataError(str(error)) from error
+    return list(dict.fromkeys(line.strip() for line in read_lines(path)))
 
 
 def _audio_dir(data_dir: Path) -> Path:
@@ -146,7 +163,8 @@ def _audio_dir(data_dir: Path) -> Path:
     found = [path for path in named if any((path / genre).is_dir() for genre in GENRES)]
     found += [path.parent for path in find_all(data_dir, *GENRES) if path.is_dir()]
     if not found:
-        raise DataError(
+        # Lists that lie elsewhere do not make a data set.
+        raise (DataError if find_all(data_dir, *_SIGNS, *_BEATS_SIGNS) else NotThereError)(
             f"no GTZAN audio under {data_dir}; expected genres/<genre>/<genre>.00000.wav or "
             f"genres_original/<genre>/<genre>.00000.wav there or a folder or two below; "
             f"give --data the data set's folder or its parent"
@@ -164,7 +182,7 @@ class BeatFiles:
     def __init__(self, data_dir: Path) -> None:
         found = find_all(data_dir, "beats", "jams")
         self._beats_dirs = [path for path in found if path.name == "beats" and any(path.glob("gtzan_*.beats"))]
-        self._jams_dirs = [path for path in found if path.name == "jams" and any(path.glob("*.jams"))]
+        self._jams_dirs = [path for path in found if path.name == "jams" and _holds_genres(path)]
         if not self._beats_dirs and not self._jams_dirs:
             raise NotThereError(
                 f"no GTZAN beat annotations under {data_dir}; expected beats/gtzan_<genre>_00000.beats or "
@@ -184,13 +202,18 @@ class BeatFiles:
         return sorted(time for time in times if time <= duration_s) or None
 
 
+def _holds_genres(folder: Path) -> bool:
+    """Whether a folder of JAMS files is GTZAN's: GiantSteps has one of that name too."""
+    return any(_JAMS_NAME.match(path.name) for path in folder.glob("*.jams"))
+
+
 def read_beats(path: Path) -> list[float]:
     """Beat times in seconds of a `.beats` file: the first column of every line.
 
     Raises:
         ValueError: if a line does not begin with a number.
     """
-    return [float(line.split()[0]) for line in path.read_text().splitlines() if line.strip()]
+    return [float(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def read_jams_beats(path: Path) -> list[float]:
@@ -201,7 +224,7 @@ def read_jams_beats(path: Path) -> list[float]:
     Raises:
         ValueError: if the file is not JSON.
     """
-    for annotation in json.loads(path.read_text())["annotations"]:
+    for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]:
         what = (annotation.get("sandbox") or {}).get("annotation_type", "beat")
         if annotation.get("namespace", "").startswith("beat") and what == "beat":
             data = annotation["data"]

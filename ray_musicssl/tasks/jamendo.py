@@ -4,7 +4,8 @@ Conventions:
     Lists: `data/splits/split-0/autotagging_<subset>-{train,validation,test}.tsv` of the repository, separated by tabs;
     every tag of a track is a further column, so rows differ in length. Tags are `category---value`.
     The classes are the tags found in the three lists of a subset, sorted: fewer than the full tables have.
-    Audio: `24/3524.mp3` in a list is `24/3524.low.mp3` (the smaller download, taken first) or `24/3524.mp3` on disk.
+    Audio: `24/3524.mp3` in a list is `24/3524.low.mp3` (the smaller download, taken first, wherever it lies) or `24/3524.mp3`
+    on disk. Both in use give a note.
     Tracks are cut into windows of 30 s; a rest under 1 s is dropped. A partial download is normal: the rest is
     `missing`.
 
@@ -12,15 +13,17 @@ Source: Bogdanov et al. 2019; split 0, in which no artist is in two parts.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import Apart
-from ray_musicssl.tasks.locate import MIN_AUDIO_S, find_all, find_one
+from ray_musicssl.tasks.locate import MIN_AUDIO_S, data_folder, find_all, find_one
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
 from ray_musicssl.tasks.scores import tag_scores
+from ray_musicssl.tasks.table import read_lines
 from ray_musicssl.tasks.tags import multi_hot, with_unscored_tags
 
 WINDOW_S = 30.0
@@ -35,7 +38,9 @@ OFFICIAL_COUNTS: dict[str, dict[Split, int]] = {
     "top50tags": {"train": 32_136, "valid": 10_888, "test": 11_356},
 }
 _NUMBERED = "[0-9][0-9]"  # the folders 00 to 99 that tracks lie in
+_SIGNS = (*LISTS_DIRS, *(f"{folder}/{_NUMBERED}" for folder in AUDIO_DIRS))
 _CATEGORY_SIGN = "---"
+_LOW = ".low"  # before the suffix of files of the smaller download
 
 
 class _Row(NamedTuple):
@@ -60,10 +65,11 @@ class _JamendoTags:
         """Read the three lists of split 0 and the audio under `data_dir`.
 
         Raises:
+            NotThereError: if nothing of the data set is there.
             DataError: if a list or the audio folders are missing, a split has no usable track, or two splits share an
                 artist.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         rows = [row for split in SPLITS for row in _rows(_list_path(data_dir, self.subset, split), split)]
         classes = sorted({tag for row in rows for tag in row.tags})
         folders = [data_dir / "audio"] if annotations_only else _audio_dirs(data_dir)
@@ -77,7 +83,8 @@ class _JamendoTags:
             apart=Apart(noun="artist"),
             notes=[] if annotations_only else _tar_notes(folders),
         )
-        return with_unscored_tags(read_items(listing, data_dir, annotations_only=annotations_only))
+        data = read_items(listing, data_dir, annotations_only=annotations_only)
+        return with_unscored_tags(replace(data, notes=[*data.notes, *_quality_notes(data)]))
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Macro ROC-AUC and average precision over tracks."""
@@ -118,12 +125,13 @@ def _list_path(data_dir: Path, subset: str, split: Split) -> Path:
         *(f"{folder}/autotagging_{subset}-{PART_OF_SPLIT[split]}.tsv" for folder in LISTS_DIRS),
         what=f"MTG-Jamendo list of {subset}, {PART_OF_SPLIT[split]}",
         remedy="clone the repository MTG/mtg-jamendo-dataset beside the audio, or give --data its folder or its parent",
+        signs=_SIGNS,
     )
 
 
 def _rows(path: Path, split: Split) -> list[_Row]:
     """The tracks of a list, in its order."""
-    header, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line] or [[""]]
+    header, *lines = [line.split("\t") for line in read_lines(path)] or [[""]]
     if tuple(header) != HEADER:
         raise DataError(
             f"{path} is no list of MTG-Jamendo: its first line is {' '.join(header)!r}, not "
@@ -133,10 +141,10 @@ def _rows(path: Path, split: Split) -> list[_Row]:
 
 
 def _row(values: Sequence[str], split: Split) -> _Row:
-    """A track; without a path if columns are missing or a tag has no category."""
+    """A track; without a path if columns are missing, the path names no file or a tag has no category."""
     tags = tuple(value for value in values[len(HEADER) - 1 :] if value)
     is_whole = bool(tags) and all(_CATEGORY_SIGN in tag for tag in tags)
-    if not is_whole:
+    if not is_whole or not PurePosixPath(values[3]).name:
         return _Row(split, track=values[0], artist="", path="", tags=())
     return _Row(split, track=values[0], artist=values[1], path=values[3], tags=tags)
 
@@ -146,7 +154,7 @@ def _item(row: _Row, classes: Sequence[str]) -> Item:
     return Item(
         id=row.track,
         split=row.split,
-        names=[str(path.with_suffix(f".low{path.suffix}")), str(path)],
+        names=[str(path.with_suffix(f"{_LOW}{path.suffix}")), str(path)],
         target=multi_hot(row.tags, classes),
         fault=None if row.path else "bad_row",
         group=row.artist,
@@ -170,6 +178,16 @@ def _audio_dirs(data_dir: Path) -> list[Path]:
         f"no MTG-Jamendo audio under {data_dir}; expected audio/00/<id>.mp3 or audio/00/<id>.low.mp3 there or a "
         f"folder or two below; run the repository's scripts/download/download.py with --unpack"
     )
+
+
+def _quality_notes(data: TaskData) -> list[str]:
+    """A note if tracks are of both downloads: what a probe hears then differs between tracks."""
+    is_low = {example.track: example.path.stem.endswith(_LOW) for example in data.examples}
+    low = sum(is_low.values())
+    if low in (0, len(is_low)):
+        return []
+    note = f"{low} tracks are of the smaller download (low quality) and {len(is_low) - low} of the full one"
+    return [f"{note}; a probe may hear which is which; fetch the rest of the smaller download"]
 
 
 def _tar_notes(folders: Sequence[Path]) -> list[str]:

@@ -3,6 +3,10 @@
 Conventions:
     Two files hold the same audio if they are the same bytes. That is found out in three steps, each for the files that
     the step before could not tell apart: the size, a piece from the middle, the whole.
+    A track or a group in two splits is always refused. The same audio is refused in a split that is ours or whose lists
+    are not the published ones. Where the lists are whole, as published, it gives a note: the twins are then the data
+    set's own (GiantSteps has one pair), every published score has them, and no one can use the data set without. A
+    file that is missing or broken changes no list.
     A group is what the authors of a data set promise to keep apart: an artist, a singer, an instrument.
 """
 
@@ -14,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
+from typing import NoReturn
 
 import soundfile
 
@@ -26,6 +31,7 @@ GROUP_SEPARATOR = " | "  # between the groups of an example that has several, su
 PIECE_BYTES = 4096
 _BLOCK_BYTES = 1 << 20
 
+File = tuple[Path, Split]
 Pair = tuple[Split, Split]
 EVERY_PAIR: tuple[Pair, ...] = tuple(combinations(SPLITS, 2))
 
@@ -38,7 +44,14 @@ class Apart:
     pairs: Sequence[Pair] = EVERY_PAIR  # the splits that share no group
 
 
-def refuse_leaks(dataset: str, examples: Sequence[Example], *, apart: Apart | None, has_audio: bool = True) -> None:
+def refuse_leaks(
+    dataset: str,
+    examples: Sequence[Example],
+    *,
+    apart: Apart | None,
+    has_audio: bool = True,
+    is_published: bool = False,
+) -> list[str]:
     """Check that no track, no group and no audio is in two splits.
 
     Args:
@@ -46,6 +59,10 @@ def refuse_leaks(dataset: str, examples: Sequence[Example], *, apart: Apart | No
         examples: all that a reader found.
         apart: the promise about groups; None: there is none.
         has_audio: whether the files are there to be compared.
+        is_published: whether the splits are those of the published lists, whole; the same audio is then no error.
+
+    Returns:
+        What a reader of the scores should know of audio that the published splits share.
 
     Raises:
         DataError: naming what is shared, by whom, and the remedy.
@@ -58,8 +75,12 @@ def refuse_leaks(dataset: str, examples: Sequence[Example], *, apart: Apart | No
             (name, e.split): e.track for e in examples if e.group for name in e.group.split(GROUP_SEPARATOR)
         }
         _refuse_shared(dataset, apart.noun, names, apart.pairs)
-    if has_audio:
-        _refuse_same_audio(dataset, {(e.path, e.split) for e in examples})
+    # Silence is nobody's recording: files of nothing but zeros may be alike.
+    files: set[File] = {(e.path, e.split) for e in examples} if has_audio else set()
+    twins = [pair for pair in same_audio(files) if not _is_silent(pair[0][0])]
+    if twins and not is_published:
+        _refuse_twins(dataset, twins)
+    return [_twins_note(dataset, twins)] if twins else []
 
 
 def _refuse_shared(dataset: str, noun: str, track_of: Mapping[tuple[str, Split], str], pairs: Sequence[Pair]) -> None:
@@ -81,19 +102,25 @@ def _others(count: int) -> str:
     return "and no other" if count == 0 else f"and so are {count} more"
 
 
-def _refuse_same_audio(dataset: str, files: Iterable[tuple[Path, Split]]) -> None:
-    # Silence is nobody's recording: files of nothing but zeros may be alike.
-    same = [pair for pair in same_audio(files) if not _is_silent(pair[0][0])]
-    if same:
-        (first, first_split), (second, second_split) = same[0]
-        raise DataError(
-            f"{dataset}: {first} ({first_split}) and {second} ({second_split}) are the same audio, "
-            f"{_others(len(same) - 1)}; a probe would be asked for what it was shown; remove one of the two files (it "
-            f"then counts as missing), or fetch it again if it is a copy by mistake"
-        )
+def _refuse_twins(dataset: str, twins: Sequence[tuple[File, File]]) -> NoReturn:
+    (first, first_split), (second, second_split) = twins[0]
+    raise DataError(
+        f"{dataset}: {first} ({first_split}) and {second} ({second_split}) are the same audio, "
+        f"{_others(len(twins) - 1)}; a probe would be asked for what it was shown; remove one of the two files (it "
+        f"then counts as missing), or fetch it again if it is a copy by mistake"
+    )
 
 
-def same_audio(files: Iterable[tuple[Path, Split]]) -> list[tuple[tuple[Path, Split], tuple[Path, Split]]]:
+def _twins_note(dataset: str, twins: Sequence[tuple[File, File]]) -> str:
+    (first, first_split), (second, second_split) = twins[0]
+    return (
+        f"the same audio is in two published splits of {dataset} under two names ({len(twins)} in all, such as "
+        f"{first.name} in {first_split} and {second.name} in {second_split}); published scores have such twins too, "
+        f"unless these are copies made here by mistake"
+    )
+
+
+def same_audio(files: Iterable[File]) -> list[tuple[File, File]]:
     """Two files of different splits for each content that two splits share, by path.
 
     Raises:
@@ -107,18 +134,21 @@ def same_audio(files: Iterable[tuple[Path, Split]]) -> list[tuple[tuple[Path, Sp
 
 
 def _parted(
-    files: Sequence[tuple[Path, Split]], fingerprint: Callable[[Path], Hashable], pool: ThreadPoolExecutor
-) -> list[list[tuple[Path, Split]]]:
+    files: Sequence[File], fingerprint: Callable[[Path], Hashable], pool: ThreadPoolExecutor
+) -> list[list[File]]:
     """The files with equal fingerprints, where they are of more than one split."""
-    parts: dict[Hashable, list[tuple[Path, Split]]] = defaultdict(list)
+    parts: dict[Hashable, list[File]] = defaultdict(list)
     for file, key in zip(files, pool.map(fingerprint, [path for path, _ in files]), strict=True):
         parts[key].append(file)
     return [part for part in parts.values() if len({split for _, split in part}) > 1]
 
 
 def _is_silent(path: Path) -> bool:
-    with soundfile.SoundFile(path) as file:
-        return not any(block.any() for block in file.blocks(_BLOCK_BYTES, dtype="float32"))
+    try:
+        with soundfile.SoundFile(path) as file:
+            return not any(block.any() for block in file.blocks(_BLOCK_BYTES, dtype="float32"))
+    except soundfile.LibsndfileError:  # its header is whole and its audio is not: whatever that is, it is no silence
+        return False
 
 
 def _size_bytes(path: Path) -> int:

@@ -1,7 +1,8 @@
 """Finding a data set in a folder, and finding out whether its audio can be used.
 
 Conventions:
-    `data_dir` is the data set's own folder or its parent; a data set may add one folder of its own.
+    `data_dir` is the data set's own folder or its parent; a data set may add one folder of its own. Readers make it
+    absolute (`data_folder`), and so every path that they give.
 """
 
 import os
@@ -21,6 +22,11 @@ MIN_AUDIO_S = 1.0
 MEMORY_FILES = 1 << 19  # files whose headers and hashes a process remembers: more than any of these data sets has
 
 Fault = Literal["missing", "empty", "undecodable", "too_short"]
+
+
+def data_folder(data_dir: Path) -> Path:
+    """The folder that a person names, as an absolute path: a relative one is that of the working directory."""
+    return Path(data_dir).absolute()
 
 
 def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
@@ -57,7 +63,11 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
 
 
 def find_one(
-    data_dir: Path, *patterns: str, what: str, remedy: str = "give --data the data set's folder or its parent"
+    data_dir: Path,
+    *patterns: str,
+    what: str,
+    remedy: str = "give --data the data set's folder or its parent",
+    signs: Sequence[str] = (),
 ) -> Path:
     """The nearest path that matches.
 
@@ -66,22 +76,24 @@ def find_one(
         patterns: paths to look for; wildcards allowed.
         what: names the thing in the message.
         remedy: the end of the message.
+        signs: patterns of other parts of the same data set.
 
     Raises:
-        NotThereError: if there is none; the message says what was expected where.
+        NotThereError: if there is none, nor a sign of the data set; the message says what was expected where.
+        DataError: if there is none though a sign is there: the data set is not whole.
     """
-    found = find_all(data_dir, *patterns)
-    if not found:
-        raise NotThereError(
-            f"no {what} under {data_dir}; expected {' or '.join(patterns)} there or at most {MAX_DEPTH} folders below; "
-            f"{remedy}"
-        )
-    return found[0]
+    if found := find_all(data_dir, *patterns):
+        return found[0]
+    rest = find_all(data_dir, *signs)
+    raise (DataError if rest else NotThereError)(
+        f"no {what} under {data_dir}{f', though {rest[0]} is there' if rest else ''}; expected {' or '.join(patterns)} "
+        f"there or at most {MAX_DEPTH} folders below; {remedy}"
+    )
 
 
 def first_existing(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of `names` that is a file in one of `folders`, folders first."""
-    paths = (folder / name for folder in folders for name in names)
+    """The first of `names` that is a file in any of `folders`; of one name, that of the first folder."""
+    paths = (folder / name for name in names for folder in folders)
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -11,7 +11,6 @@ Source: Law et al. 2009; the split is the usual 12:1:3, which gives 18,709 / 1,8
 release (train) are empty.
 """
 
-import csv
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -20,9 +19,10 @@ from typing import NamedTuple
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import Apart
-from ray_musicssl.tasks.locate import find_one
+from ray_musicssl.tasks.locate import data_folder, find_one
 from ray_musicssl.tasks.reading import Item, Listing, read_items
 from ray_musicssl.tasks.scores import tag_scores
+from ray_musicssl.tasks.table import read_rows
 from ray_musicssl.tasks.tags import most_frequent, multi_hot, with_unscored_tags
 
 TABLE = "annotations_final.csv"
@@ -30,6 +30,7 @@ NUM_TAGS = 50
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 18_709, "valid": 1_825, "test": 5_329}
 DIGITS_OF_SPLIT: dict[Split, str] = {"train": "0123456789ab", "valid": "c", "test": "def"}
 SPLIT_OF_DIGIT: dict[str, Split] = {digit: split for split, digits in DIGITS_OF_SPLIT.items() for digit in digits}
+_SIGNS = ("mp3.zip.001", "mp3.zip", *(f"mp3/{digit}" for digit in SPLIT_OF_DIGIT))
 _FIRST, _LAST = "clip_id", "mp3_path"
 _STRETCH = re.compile(r"-\d+-\d+$")  # the seconds of a recording that a clip is
 
@@ -53,11 +54,12 @@ class MagnaTagATune:
         """Read the table of tags and the audio under `data_dir`.
 
         Raises:
+            NotThereError: if nothing of the data set is there.
             DataError: if the table or the audio folders are missing, a split has no usable clip, or two splits share a
                 recording.
         """
-        data_dir = Path(data_dir)
-        table_path = find_one(data_dir, TABLE, what="MagnaTagATune table of tags")
+        data_dir = data_folder(data_dir)
+        table_path = find_one(data_dir, TABLE, what="MagnaTagATune table of tags", signs=_SIGNS)
         clips = _clips(table_path)
         classes = most_frequent(Counter(tag for clip in clips for tag in clip.tags), NUM_TAGS)
         listing = Listing(
@@ -77,29 +79,24 @@ class MagnaTagATune:
 
 def _clips(table_path: Path) -> list[_Clip]:
     """The clips of the table, in its order."""
-    with table_path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, delimiter="\t")
-        header = next(rows, [])
-        if len(header) < 3 or header[0] != _FIRST or header[-1] != _LAST:
-            raise DataError(
-                f"{table_path} is no table of tags: its first line is to begin with {_FIRST}, end with {_LAST} and "
-                f"name tags in between, separated by tabs; download it again"
-            )
-        clips = []
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{table_path} line {rows.line_num} has {len(row)} of {len(header)} columns; download it again"
-                )
-            tags = frozenset(tag for tag, value in zip(header[1:-1], row[1:-1], strict=True) if value == "1")
-            clips.append(_Clip(number=row[0], path=row[-1], tags=tags))
+    rows = read_rows(table_path, delimiter="\t")
+    _, header = next(rows, (0, []))
+    if len(header) < 3 or header[0] != _FIRST or header[-1] != _LAST:
+        raise DataError(
+            f"{table_path} is no table of tags: its first line is to begin with {_FIRST}, end with {_LAST} and "
+            f"name tags in between, separated by tabs; download it again"
+        )
+    clips = []
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{table_path} line {line} has {len(row)} of {len(header)} columns; download it again")
+        tags = frozenset(tag for tag, value in zip(header[1:-1], row[1:-1], strict=True) if value == "1")
+        clips.append(_Clip(number=row[0], path=row[-1], tags=tags))
     return clips
 
 
 def _item(clip: _Clip, classes: list[str]) -> Item:
-    path = PurePosixPath(clip.path or f"clip {clip.number}")
+    path = PurePosixPath(clip.path if PurePosixPath(clip.path).name else f"clip {clip.number}")
     split: Split | None = SPLIT_OF_DIGIT.get(clip.path[:1].lower())
     recording = _STRETCH.sub("", path.stem)
     return Item(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import Apart
-from ray_musicssl.tasks.locate import find_one
+from ray_musicssl.tasks.locate import data_folder, find_one
 from ray_musicssl.tasks.reading import Item, Listing, read_items
 from ray_musicssl.tasks.scores import class_scores
 
@@ -28,6 +28,7 @@ FAMILIES = (
     *("organ", "reed", "string", "synth_lead", "vocal"),
 )
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 289_205, "valid": 12_678, "test": 4_096}
+_SIGNS = tuple(f"nsynth-{split}" for split in SPLITS)
 
 
 class _Labels(NamedTuple):
@@ -50,11 +51,12 @@ class NsynthPitch:
         """Read the three folders under `data_dir`.
 
         Raises:
+            NotThereError: if none of the folders is there.
             DataError: if a folder is missing, its index is damaged, a split has no usable note, or an instrument of
                 train is in another split.
         """
         classes = [str(pitch) for pitch in range(NUM_PITCHES)]
-        return _read(Path(data_dir), classes, lambda labels: labels.pitch, annotations_only=annotations_only)
+        return _read(data_folder(data_dir), classes, lambda labels: labels.pitch, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Accuracy: the fraction of notes whose pitch is found exactly."""
@@ -74,10 +76,11 @@ class NsynthInstrument:
         """Read the three folders under `data_dir`.
 
         Raises:
+            NotThereError: if none of the folders is there.
             DataError: if a folder is missing, its index is damaged, a split has no usable note, or an instrument of
                 train is in another split.
         """
-        return _read(Path(data_dir), FAMILIES, lambda labels: labels.family, annotations_only=annotations_only)
+        return _read(data_folder(data_dir), FAMILIES, lambda labels: labels.family, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Accuracy: the fraction of notes whose family is found."""
@@ -90,7 +93,7 @@ def _read(
     """Notes with one of their labels as the target."""
     items: list[Item] = []
     for split in SPLITS:
-        folder = find_one(data_dir, f"nsynth-{split}", what=f"NSynth {split} folder")
+        folder = find_one(data_dir, f"nsynth-{split}", what=f"NSynth {split} folder", signs=_SIGNS)
         for note, labels in _notes(folder).items():
             target = label(labels)
             is_class = isinstance(target, int) and 0 <= target < len(classes)
@@ -116,20 +119,34 @@ def _read(
 
 
 def _notes(folder: Path) -> dict[str, _Labels]:
-    """Note name -> labels, None where one cannot be read."""
+    """Note name -> labels, None where one cannot be read.
+
+    Raises:
+        DataError: if the index is no object of notes.
+    """
     index_path = folder / "examples.json"
     if not index_path.is_file():
         return {path.stem: _labels_in(path.stem) for path in sorted((folder / "audio").glob("*.wav"))}
     try:
         # The index of train has 289,205 objects in 200 MB: each is reduced to its labels as soon as it is read.
         with index_path.open(encoding="utf-8") as file:
-            return json.load(file, object_hook=lambda entry: _labels_of(entry) if "note_str" in entry else entry)
+            notes = json.load(file, object_hook=lambda entry: _labels_of(entry) if "note_str" in entry else entry)
     except (ValueError, KeyError) as error:
         raise DataError(f"{index_path} is not NSynth's index ({error!r}); unpack the archive again") from error
+    if not isinstance(notes, dict):
+        raise DataError(f"{index_path} is not NSynth's index (no object of notes); unpack the archive again")
+    for note, labels in notes.items():
+        if not isinstance(labels, _Labels):
+            raise DataError(
+                f"{index_path} is not NSynth's index ({note!r} is no object with a note_str); unpack the archive again"
+            )
+    return notes
 
 
 def _labels_of(entry: dict[str, Any]) -> _Labels:
-    return _Labels(pitch=entry["pitch"], family=entry.get("instrument_family", _labels_in(entry["note_str"]).family))
+    return _Labels(
+        pitch=entry["pitch"], family=entry.get("instrument_family", _labels_in(str(entry["note_str"])).family)
+    )
 
 
 def _labels_in(note: str) -> _Labels:

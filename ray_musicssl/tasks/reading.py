@@ -7,7 +7,7 @@ Conventions:
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,14 @@ def read_items(listing: Listing, data_dir: Path, *, annotations_only: bool) -> T
         official=listing.official,
     )
     need_every_split(listing.dataset, data_dir, data)
-    refuse_leaks(listing.dataset, data.examples, apart=listing.apart, has_audio=not annotations_only)
-    return data
+    twins = refuse_leaks(
+        listing.dataset,
+        data.examples,
+        apart=listing.apart,
+        has_audio=not annotations_only,
+        is_published=listing.official == expected,
+    )
+    return replace(data, notes=[*data.notes, *twins])
 
 
 @dataclass(frozen=True, kw_only=True)

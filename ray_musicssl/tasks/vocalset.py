@@ -30,9 +30,10 @@ import numpy as np
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import EVERY_PAIR, Apart
-from ray_musicssl.tasks.locate import MIN_AUDIO_S, find_all, find_one
+from ray_musicssl.tasks.locate import MIN_AUDIO_S, data_folder, find_all, find_one
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
 from ray_musicssl.tasks.scores import class_scores
+from ray_musicssl.tasks.table import read_lines
 
 CHUNK_S = 3.0
 LEAST_RECORDINGS = 3_000  # fewer are a part of the release
@@ -54,6 +55,7 @@ STRAY_FILES = (
 )
 VIEWS = ("data_by_singer", "FULL")
 TEST_LIST, TRAIN_LIST = "test_singers_technique.txt", "train_singers_technique.txt"
+_SIGNS = (*VIEWS, "data_by_technique", "data_by_vowel", TEST_LIST, TRAIN_LIST)
 _SINGER_FOLDER = re.compile(r"(f|m)(?:emale|ale)?(\d+)")
 # Shares of recordings by split.
 _BY_SINGER_SHARES: dict[Split, int] = {"train": 12, "valid": 8, "test": 5}
@@ -88,9 +90,10 @@ class VocalSetTechnique:
         """Read the recordings under `data_dir`.
 
         Raises:
+            NotThereError: if nothing of the data set is there.
             DataError: if there are none, a list of singers cannot be read, or a split has no usable recording.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         all_recordings = find_recordings(data_dir)
         recordings = [recording for recording in all_recordings if recording.technique in TECHNIQUES]
         split_of_singer = _singer_splits(data_dir)
@@ -125,9 +128,10 @@ class VocalSetSinger:
         """Read the recordings under `data_dir`, of all techniques.
 
         Raises:
+            NotThereError: if nothing of the data set is there.
             DataError: if there are none, or a singer has no usable recording in one of the splits.
         """
-        data_dir = Path(data_dir)
+        data_dir = data_folder(data_dir)
         recordings = find_recordings(data_dir)
         splits = split_within(recordings, lambda recording: recording.singer, _BY_SINGER_SHARES)
         items = [
@@ -170,6 +174,7 @@ def find_recordings(data_dir: Path) -> list[Recording]:
         what="VocalSet recording",
         remedy="unpack the archive (singers' folders are named female1 to female9 and male1 to male11), or give "
         "--data its folder or its parent",
+        signs=_SIGNS,
     )
     raise DataError(
         f"none of the recordings under {data_dir} lies in a folder of one of the singers {', '.join(SINGERS)}"
@@ -225,7 +230,7 @@ def _singer_splits(data_dir: Path) -> dict[str, Split]:
 def _listed_singers(data_dir: Path, name: str) -> list[str]:
     """The singers of a list, none if there is no such list."""
     for path in find_all(data_dir, name)[:1]:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_lines(path)]
         for line in lines:
             if not singer_of(line):
                 raise DataError(f"{path} names {line!r}, which is none of female1..9 and male1..11; unpack it again")

@@ -63,3 +63,17 @@ def test_strict_says_all_and_exits_with_3(run, data_dir):
 def test_a_wrong_folder_exits_with_3(run, tmp_path):
     assert run("tasks", "check", "all", "--data", tmp_path).code == 3
     assert run("tasks", "check", "mtg_genre", "--data", tmp_path).code == 3
+
+
+def test_a_data_set_of_which_a_part_is_missing_is_no_absent_one(run, data_dir):
+    said = run("tasks", "check", "all", "--data", data_dir / "sets")  # without its lists
+    assert said.code == 3
+    assert "no GTZAN fault-filtered train list" in said.out
+    assert "gtzan_genre cannot be read; what is listed above says why" in said.err
+
+
+def test_the_data_folder_may_be_relative(run, data_dir):
+    def found(data, lists):
+        return json.loads(run("tasks", "check", "all", "--data", data, "--split-lists", lists, "--json").out)[2]
+
+    assert found("sets", "lists") == found(data_dir / "sets", data_dir / "lists")

@@ -109,12 +109,13 @@ def gtzan_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """The tasks of `probe` run here, one after another; gives the name and the CPUs of those that ran."""
+    """The tasks of `probe` run here, one after another; gives the name and the memory in bytes of those that ran."""
     ran = []
+    extract._opened.cache_clear()  # tests give one name to several encoders
 
-    def in_process(function, items, *, num_cpus=1):
+    def in_process(function, items, *, memory_bytes=()):
         for index, item in enumerate(items):
-            ran.append((function.__name__, num_cpus))
+            ran.append((function.__name__, memory_bytes[index] if memory_bytes else 0))
             yield index, function(item)
 
     for module in (fits, extract):

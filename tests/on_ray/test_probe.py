@@ -9,14 +9,15 @@ from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.on_ray import extract, fits
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.probing.results import read_score
+from ray_musicssl.probing.sources import Origin
 
 CONFIG = ProbeConfig(hidden_dim=16, lr=1e-2, max_epochs=8, beat_max_epochs=1, num_seeds=2)
 
 NODES = [
-    {"Alive": True, "Resources": {"CPU": 8.0, "memory": 64e9}},
-    {"Alive": True, "Resources": {"CPU": 4.0, "memory": 16e9}},
-    {"Alive": True, "Resources": {"memory": 1e9}},  # a head that runs no tasks
-    {"Alive": False, "Resources": {"CPU": 1.0, "memory": 1e9}},
+    {"Alive": True, "Resources": {"CPU": 64.0, "memory": 64e9}},
+    {"Alive": True, "Resources": {"CPU": 4.0, "memory": 32e9}},
+    {"Alive": True, "Resources": {"memory": 500e9}},  # a head that runs no tasks
+    {"Alive": False, "Resources": {"CPU": 1.0, "memory": 500e9}},
 ]
 
 
@@ -45,6 +46,8 @@ def test_probe_scores_every_encoder_on_every_task_and_repeats_nothing(gtzan_dir,
         assert score.skipped == {"undecodable": 1}
         assert all(len(entry.values) == 2 for entry in (*score.metrics.values(), *score.valid.values()))
         assert score.layer_weights == [1.0]
+        assert score.source == Origin(kind="baseline", path=None, seed=None)
+        assert score.official == {"train": 443, "valid": 197, "test": 290}
     assert scores[0].metrics["accuracy"].mean == 1.0
     assert np.sum(scores[0].details["confusion"]["matrix"]) == 3
     assert len(scores[1].details["beats"]["activation"]) == 149  # 3 s
@@ -102,27 +105,25 @@ def test_strict_refuses_what_extraction_finds_before_anything_is_fitted(
     assert run(tmp_path / "out", strict=False) == [score]
 
 
-@pytest.mark.parametrize(
-    ("size_gb", "num_cpus"), [(0.0, 1), (3.4, 1), (3.6, 2), (7.4, 2), (15.4, 4), (15.6, 4), (100.0, 4)]
-)
-def test_a_fit_takes_the_cpus_whose_memory_its_features_need(monkeypatch, size_gb, num_cpus):
-    """On the node with the least memory a CPU comes with 4 GB, and a task takes half a GB beside its features."""
+@pytest.mark.parametrize(("size_gb", "asked_gb"), [(0.0, 0.5), (6.0, 6.5), (63.5, 64.0), (100.0, 64.0)])
+def test_a_fit_asks_for_the_memory_that_its_features_need_and_never_for_more_than_a_node_has(
+    monkeypatch, gtzan_dir, tmp_path, without_ray, caplog, size_gb, asked_gb
+):
+    """However many CPUs share a node's memory: Ray lets no more tasks run there than it holds."""
     monkeypatch.setattr(fits.ray, "nodes", lambda: NODES)
-    assert fits._num_cpus(round(size_gb * 1e9)) == num_cpus
+    monkeypatch.setattr(extract.FeatureSet, "size_bytes", round(size_gb * 1e9))
+    monkeypatch.setattr(fits, "FITTED_BYTES", 0)  # a task a fit
+    probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path], CONFIG, cache_dir=tmp_path / "c")
+    asked = [memory_bytes / 1e9 for name, memory_bytes in without_ray if name == "_fit_on_worker"]
+    assert asked == [asked_gb, asked_gb]
+    assert caplog.text.count("no node has more than 64.0 GB") == (size_gb + 0.5 > asked_gb)
 
 
-def test_fits_of_large_features_leave_room_and_others_do_not_wait_for_it(gtzan_dir, tmp_path, without_ray, monkeypatch):
-    monkeypatch.setattr(fits, "WORKER_BYTES", 0)
-    monkeypatch.setattr(fits, "FITTED_BYTES", 10_000)
-    monkeypatch.setattr(fits.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4, "memory": 20_000}}])
-    tasks = ["gtzan_genre", "gtzan_rhythm"]  # 16 tracks of 78 means and spreads, 2 bytes each: 2496 bytes; 150 times 39
-    scores = probe(["mfcc"], gtzan_dir, tasks, [tmp_path], CONFIG, cache_dir=tmp_path / "c")
-    assert [entry for entry in without_ray if entry[0] == "_fit_on_worker"] == [
-        ("_fit_on_worker", 1),  # both seeds together: its features are small
-        ("_fit_on_worker", 4),
-        ("_fit_on_worker", 4),
-    ]
-    assert [score.task for score in scores] == tasks
+def test_averaged_windows_need_memory_for_a_float32_mean_a_track(gtzan_dir, tmp_path, without_ray, monkeypatch):
+    monkeypatch.setattr(fits, "WORKER_BYTES", 1000)
+    config = CONFIG.model_copy(update={"pooling": "embeddings"})
+    probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path], config, cache_dir=tmp_path / "c")
+    assert without_ray[-1] == ("_fit_on_worker", 15 * 78 * 4 + 1000)  # 15 tracks, 39 means and spreads
 
 
 @pytest.mark.parametrize(
@@ -131,11 +132,13 @@ def test_fits_of_large_features_leave_room_and_others_do_not_wait_for_it(gtzan_d
         (["mfcc", "mfcc"], ["gtzan_genre"], "one for each"),
         (["mfcc"], ["gtzan_genres"], 'did you mean "gtzan_genre"'),
         (["nonsense"], ["gtzan_genre"], "cannot be probed"),
+        (["hf/x", "hf-x"], ["gtzan_genre"], 'scores of "hf/x" and "hf-x" would both go to .*another --out'),
     ],
 )
 def test_wrong_words_are_refused_before_anything_starts(gtzan_dir, tmp_path, specs, tasks, message):
+    outs = [tmp_path] if message == "one for each" else [tmp_path, tmp_path / "x" / ".."][: len(specs)]
     with pytest.raises(ConfigError, match=message):
-        probe(specs, gtzan_dir, tasks, [tmp_path], CONFIG, cache_dir=tmp_path / "cache")
+        probe(specs, gtzan_dir, tasks, outs, CONFIG, cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.ray
@@ -152,8 +155,8 @@ def test_scores_of_two_encoders_on_two_tasks_do_not_depend_on_the_number_of_work
     both = run("two")
     serial = fits.run_tasks
 
-    def one_at_a_time(function, items, *, num_cpus=1):
-        return serial(function, items, num_cpus=2)  # a task fills the cluster
+    def one_at_a_time(function, items, *, memory_bytes=()):
+        return serial(function, items, num_cpus=2, memory_bytes=memory_bytes)  # a task fills the cluster
 
     for module in (fits, extract):
         monkeypatch.setattr(module, "run_tasks", one_at_a_time)

@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+import ray
 
 from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.on_ray import session as module
@@ -192,3 +193,13 @@ class _Watched(list):
         for item in super().__iter__():
             self._taken.append(item)
             yield item
+
+
+def _assigned(_):
+    return ray.get_runtime_context().get_assigned_resources()["memory"]
+
+
+@pytest.mark.ray
+def test_each_task_has_the_memory_that_its_item_needs(cluster):
+    needs = [100_000_000, 300_000_000, 200_000_000]
+    assert dict(run_tasks(_assigned, ["a", "b", "c"], memory_bytes=needs)) == dict(enumerate(needs))

@@ -15,7 +15,7 @@ from ray_musicssl.probing.features import (
     FeatureChunk,
     extract_chunk,
     load_chunk,
-    load_failed,
+    load_facts,
     plan_chunks,
     read_stretch,
     save_chunk,
@@ -61,7 +61,7 @@ def test_bad_audio_is_noted_and_the_rest_goes_on(ramp_path, tmp_path):
     assert list(chunk.features) == ["e0"]
     assert chunk.failed == {"e1": "undecodable", "e2": "undecodable", "e3": "too_short"}
     save_chunk(tmp_path / "chunk.safetensors", chunk)
-    assert load_failed(tmp_path / "chunk.safetensors") == chunk.failed
+    assert load_facts(tmp_path / "chunk.safetensors").failed == chunk.failed
 
 
 def test_a_file_that_the_system_cannot_open_stops_with_a_remedy_and_is_not_noted_as_bad_for_good(ramp_path, tmp_path):
@@ -77,6 +77,33 @@ def test_a_fault_of_the_disk_is_not_taken_for_bad_audio(ramp_path, monkeypatch):
     monkeypatch.setattr(soundfile.SoundFile, "read", fail)
     with pytest.raises(EnvironmentFaultError, match=r"ramp.wav cannot be read now .*Input/output error"):
         extract_chunk(Recorder(), [example(ramp_path)], pool="mean")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_encoder_that_makes_no_numbers_of_good_audio_is_named_with_the_file(ramp_path, value):
+    class Broken(Recorder):
+        def embed(self, waveform, sample_rate, *, pool=None):
+            return np.array([[1.0, value, 0.0, 0.0]], np.float32)
+
+    with pytest.raises(DataError, match=r"recorder makes features that are NaN or infinite of .*ramp\.wav"):
+        extract_chunk(Broken(), [example(ramp_path)], pool="mean")
+
+
+def test_the_hash_of_a_chunk_tells_every_tensor_name_and_fault_apart(tmp_path):
+    one, other = torch.zeros(1, 4).half(), torch.eye(4)[:1].half()
+    chunks = [
+        FeatureChunk(features={"a": one}, failed={}),
+        FeatureChunk(features={"b": one}, failed={}),
+        FeatureChunk(features={"a": other}, failed={}),
+        FeatureChunk(features={"a": one.reshape(2, 2)}, failed={}),
+        FeatureChunk(features={"a": one}, failed={"b": "missing"}),
+    ]
+    hashes = []
+    for chunk in (*chunks, chunks[0]):
+        save_chunk(tmp_path / "c.safetensors", chunk)
+        hashes.append(load_facts(tmp_path / "c.safetensors").content_hash)
+    assert len(set(hashes)) == len(chunks)
+    assert hashes[0] == hashes[-1]
 
 
 @pytest.mark.parametrize(("pool", "shape"), [("mean", (1, 4)), (None, (1, 2, 4))])
@@ -97,7 +124,7 @@ def test_an_empty_chunk_survives(tmp_path):
 
 def test_a_damaged_chunk_stops_with_its_name(tmp_path):
     (tmp_path / "c.safetensors").write_bytes(b"short")
-    for load in (load_chunk, load_failed):
+    for load in (load_chunk, load_facts):
         with pytest.raises(DataError, match=r"c\.safetensors cannot be read .*remove the file"):
             load(tmp_path / "c.safetensors")
 

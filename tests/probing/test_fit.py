@@ -1,5 +1,6 @@
 """The fit of a probe: it learns what can be learned, honestly and repeatably."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.probing import fit as fitting
-from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.fit import fit_probe, predict
 from ray_musicssl.probing.rows import ProbeSplit, row_statistics
 from ray_musicssl.tasks.base import SPLITS, Example
 from ray_musicssl.tasks.gtzan import GtzanGenre, GtzanRhythm
@@ -62,6 +63,22 @@ def test_separable_classes_are_learned():
 def test_noise_stays_at_chance_on_test_though_train_is_learned_by_heart():
     fit = fit_probe(GtzanGenre(), clip_splits(signal=0.0), CONFIG, num_outputs=10, seed=0)
     assert fit.test["accuracy"] < 0.25
+
+
+def test_an_epoch_whose_outputs_are_no_numbers_is_never_the_best_and_has_no_score(monkeypatch):
+    """A NaN has a rank in no list: sorted, it gives an AUC of 1 or 0 by the order of the examples."""
+    seen = []
+    monkeypatch.setattr(fitting._Monitor, "is_better", lambda self, score, epoch: seen.append(score))
+    monkeypatch.setattr(fitting, "predict", lambda *args: broken(predict(*args)))
+    fit = fit_probe(
+        GtzanGenre(), clip_splits(signal=8.0), CONFIG.model_copy(update={"max_epochs": 2}), num_outputs=10, seed=0
+    )
+    assert np.isnan([*seen, *fit.valid.values(), *fit.test.values()]).all()
+    assert len(seen) == 2
+
+
+def broken(predictions):
+    return replace(predictions, outputs=[predictions.outputs[0] * np.nan, *predictions.outputs[1:]])
 
 
 def test_the_informative_layer_gets_the_most_weight():

@@ -1,14 +1,18 @@
 """From chunks to splits: what is left out, and windows that become one example."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.probing.features import FeatureChunk, save_chunk
+from ray_musicssl.probing import loading
+from ray_musicssl.probing.features import FeatureChunk, load_chunk, save_chunk
 from ray_musicssl.probing.fit import fit_probe
 from ray_musicssl.probing.loading import load_splits
 from ray_musicssl.probing.rows import ProbeSplit
@@ -16,6 +20,8 @@ from ray_musicssl.tasks.base import SPLITS, Example, TaskData
 from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
 
 WINDOWS = {"a": 3, "b": 1, "c": 2}  # of each track of a split
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process maps")
 
 
 def window(split, track, index, target):
@@ -84,8 +90,64 @@ def test_windows_that_failed_are_left_out_of_the_mean_and_tracks_without_any_of_
     save_chunk(tmp_path / "c.safetensors", FeatureChunk(features=kept, failed=failed))
     loaded = load_splits(windows, [tmp_path / "c.safetensors"], "multiclass", averages_windows=True)
     assert (loaded.failed, loaded.used) == (failed, {"train": 3, "valid": 3, "test": 2})
+    assert [e.id for e in loaded.splits["test"].examples] == ["test-a", "test-c"]
+    expected = (features["test-c-0"].float() + features["test-c-1"].float()) / 2
+    torch.testing.assert_close(loaded.splits["test"].features[1], expected)
+    assert torch.equal(
+        load_splits(windows, [tmp_path / "c.safetensors"], "multiclass").splits["train"].features[1:3],
+        torch.stack([features["train-a-2"], features["train-b-0"]]),
+    )
     expected = (features["train-a-0"].float() + features["train-a-2"].float()) / 2
     torch.testing.assert_close(loaded.splits["train"].features[0], expected)
+
+
+def mapped_files():
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(".safetensors")]
+
+
+@on_linux
+@pytest.mark.parametrize("kind", ["multiclass", "beats"])
+def test_no_chunk_stays_mapped_however_many_there_are(windows, features, chunk_paths, monkeypatch, kind):
+    mapped = []
+
+    def noting(path):
+        mapped.append(len(mapped_files()))
+        return load_chunk(path)
+
+    monkeypatch.setattr(loading, "load_chunk", noting)
+    loaded = load_splits(windows, chunk_paths, kind)
+    assert (mapped, mapped_files()) == ([0] * len(chunk_paths), [])
+    assert len(loaded.splits["train"].features) == 6
+    with safe_open(chunk_paths[0], framework="pt") as file:  # had one stayed, it would be seen
+        assert len(mapped_files()) == 1, file
+
+
+@on_linux
+def test_averaging_holds_the_means_and_one_chunk_in_memory_and_nothing_more(tmp_path):
+    """The peak of a process, against what averaged windows take in the end."""
+    script = """
+import sys
+from pathlib import Path
+import torch
+from ray_musicssl.probing.features import FeatureChunk, save_chunk
+from ray_musicssl.probing.loading import load_splits
+from ray_musicssl.tasks.base import Example, TaskData
+
+examples = [
+    Example(id=str(i), track=str(i // 2), path=Path("x"), split="train", target=0, offset_s=i) for i in range(1000)
+]
+data = TaskData(examples=examples, skipped=[], expected={}, classes=["a"])
+paths = [Path(sys.argv[1]) / f"{begin}.safetensors" for begin in range(0, 1000, 50)]
+for index, path in enumerate(paths):
+    names = [e.id for e in examples[50 * index : 50 * index + 50]]
+    save_chunk(path, FeatureChunk(features={name: torch.ones(40, 1024).half() for name in names}, failed={}))
+peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+before = peak()
+features = load_splits(data, paths, "multiclass", averages_windows=True).splits["train"].features
+print((peak() - before) / (features.numel() * features.element_size()))
+"""
+    found = subprocess.run([sys.executable, "-c", script, tmp_path], check=True, capture_output=True, text=True)
+    assert float(found.stdout) < 1.2
 
 
 def test_windows_with_different_answers_are_not_averaged(windows, chunk_paths):

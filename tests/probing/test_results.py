@@ -7,6 +7,7 @@ import pytest
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.probing.results import TaskScore, best_rate, read_score, spread, write_score
+from ray_musicssl.probing.sources import Origin
 from ray_musicssl.reporting.found import find
 from ray_musicssl.run_dir import read_json, write_json
 
@@ -30,6 +31,9 @@ def score():
         layers=2,
         notes=["small"],
         details={"confusion": {"classes": ["x", "y"], "matrix": [[1, 0], [0, 1]]}},
+        official={"train": 443, "valid": 197, "test": 290},
+        source=Origin(kind="untrained", path="/runs/a", seed=3),
+        features_hash="f",
     )
 
 
@@ -66,8 +70,12 @@ def test_a_damaged_score_is_named(tmp_path, text):
 
 
 def test_only_equal_hashes_make_a_score_reusable(score):
-    assert score.is_for(encoder_hash="e", data_hash="d", config_hash="c")
-    assert not score.is_for(encoder_hash="e", data_hash="d", config_hash="other")
+    hashes = {"encoder_hash": "e", "data_hash": "d", "config_hash": "c", "features_hash": "f"}
+    assert score.is_for(**hashes)
+    assert score.is_for(**hashes | {"features_hash": None})  # not there to look at
+    assert replace(score, features_hash=None).is_for(**hashes)  # of an earlier version
+    for name in hashes:
+        assert not score.is_for(**hashes | {name: "other"})
 
 
 def test_a_score_with_a_grid_and_layers_is_read_back_and_one_of_an_earlier_version_too(tmp_path, score):
@@ -76,12 +84,14 @@ def test_a_score_with_a_grid_and_layers_is_read_back_and_one_of_an_earlier_versi
     path = write_score(tmp_path, full)
     assert read_score(path) == full
     raw = read_json(path)
-    for name in ("lr", "valid_by_lr", "by_layer"):
+    assert raw["source"] == {"kind": "untrained", "path": "/runs/a", "seed": 3}
+    for name in ("lr", "valid_by_lr", "by_layer", "official", "source", "features_hash"):
         del raw[name]
     write_json(path, raw)
-    assert read_score(path) == score
+    assert read_score(path) == replace(score, official=None, source=None, features_hash=None)
 
 
 def test_the_rate_with_the_best_mean_on_valid_is_taken_and_the_first_of_equals():
     valid = {0.1: [{"a": 0.9}, {"a": 0.1}], 0.01: [{"a": 0.6}, {"a": 0.6}], 0.001: [{"a": 0.7}, {"a": 0.5}]}
     assert best_rate(valid, "a") == 0.01
+    assert best_rate({1.0: [{"a": np.nan}]} | valid, "a") == 0.01

@@ -95,6 +95,27 @@ def test_a_table_without_a_column_is_named_with_what_it_has(emomusic_dir):
         EmoMusic().read(emomusic_dir)
 
 
+def test_short_rows_and_unknown_sets_are_counted(emomusic_dir):
+    before = EmoMusic().read(emomusic_dir)
+    songs = emomusic_dir / "annotations/songs_info.csv"
+    songs.write_text(songs.read_text().rstrip() + "\n20,20.mp3,Emil\n21,21.mp3,Emil,A title,Blues,trial\n , \n")
+    ratings = emomusic_dir / "annotations/static_annotations.csv"
+    ratings.write_text(ratings.read_text().replace("3,5.0,1.0,6.0,1.0", "3,5.0,1.0,6.0") + "20,4,1,4,1\n21,4,1,4,1\n")
+    data = EmoMusic().read(emomusic_dir)
+    found = {item.id: (item.split, item.reason) for item in data.skipped if item.reason == "bad_row"}
+    assert found == {"3": ("train", "bad_row"), "11": ("test", "bad_row"), "20": ("", "bad_row"), "21": ("", "bad_row")}
+    assert data.expected == before.expected
+    # The scale is that of the two development clips that are left: 3 and 7 of arousal, 4 and 2 of valence.
+    assert {example.track: example.target for example in data.examples}["2"] == [-1.0, 1.0]
+
+
+def test_a_folder_of_a_common_name_is_taken_only_if_there_is_none_of_its_own(emomusic_dir, write_audio):
+    write_audio(emomusic_dir.parent / "audio/13.mp3", 6.0, 4000)
+    assert "13" in {item.id for item in EmoMusic().read(emomusic_dir.parent).skipped}
+    (emomusic_dir / "clips_45seconds").rename(emomusic_dir / "audio")
+    assert "13" not in {item.id for item in EmoMusic().read(emomusic_dir.parent).skipped}
+
+
 def test_missing_audio_says_what_was_expected_where(emomusic_dir):
     (emomusic_dir / "clips_45seconds").rename(emomusic_dir / "other")
     with pytest.raises(DataError, match=r"expected clips_45seconds/<song_id>\.mp3"):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from ray_musicssl.errors import DataError
+from ray_musicssl.tasks import giantsteps
 from ray_musicssl.tasks.base import Example, Predictions
 from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey, artist_splits, key_class
 
@@ -98,6 +100,43 @@ def test_a_missing_part_is_named(giantsteps_dir, gone, message):
         GiantStepsKey().read(giantsteps_dir)
 
 
+def test_tracks_without_an_artist_are_counted_and_refused(giantsteps_dir):
+    path = next(giantsteps_dir.glob("giantsteps-mtg*")) / "annotations/beatport_metadata.txt"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:4]) + "14\t \n" + "15")
+    with pytest.raises(
+        DataError, match=r"beatport_metadata\.txt names no artist of 4 of the 7 tracks .*first is 14.*fetch the gi"
+    ):
+        GiantStepsKey().read(giantsteps_dir)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("annotations.txt", "MANUAL KEY"), ("beatport_metadata.txt", "ARTIST"), ("annotations.txt", "ID")],
+)
+def test_a_table_without_a_column_is_named(giantsteps_dir, table, column):
+    path = next(giantsteps_dir.glob("giantsteps-mtg*")) / "annotations" / table
+    path.write_text(path.read_text().replace(column, "other", 1))
+    with pytest.raises(DataError, match=rf"{table} has no column '{column}' \(it has"):
+        GiantStepsKey().read(giantsteps_dir)
+
+
+def test_a_damaged_key_file_costs_its_track_only(giantsteps_dir):
+    (giantsteps_dir / "giantsteps-key-dataset/annotations/key/92.LOFI.key").write_bytes(b"\xff\xfe major")
+    data = GiantStepsKey().read(giantsteps_dir)
+    assert ("92", "no_label") in {(item.id, item.reason) for item in data.skipped}
+
+
+def test_twins_are_refused_until_the_lists_are_the_published_ones(giantsteps_dir, monkeypatch):
+    folder = next(giantsteps_dir.glob("giantsteps-mtg*")) / "audio"
+    shutil.copy(folder / "12.LOFI.mp3", folder / "11.LOFI.mp3")
+    with pytest.raises(DataError, match=r"11\.LOFI\.mp3 \(train\) and .*12\.LOFI\.mp3 \(valid\) are the same audio"):
+        GiantStepsKey().read(giantsteps_dir)
+    monkeypatch.setattr(giantsteps, "OFFICIAL_COUNTS", {"train": 2, "valid": 2, "test": 3})
+    (note,) = GiantStepsKey().read(giantsteps_dir).notes
+    assert "(1 in all, such as 11.LOFI.mp3 in train and 12.LOFI.mp3 in valid)" in note
+
+
 def test_artists_of_a_track_with_a_valid_artist_become_valid_wherever_they_are():
     lists = [["Cleo"], ["Cleo", "Bert"], ["Bert", VALID_ARTIST], ["Someone"]]
     assert artist_splits([["Cleo"], ["Bert"], [VALID_ARTIST]]) == ["train", "train", "valid"]
@@ -129,15 +168,36 @@ def test_songs_are_scored_once_whatever_their_number_of_clips():
 @pytest.mark.metadata
 def test_real_annotations_give_the_published_split_and_keys(metadata_dir, tmp_path):
     source = metadata_dir / "giantsteps"
-    for name in ("giantsteps-key-dataset", "giantsteps-mtg-key-dataset"):
-        with tarfile.open(source / f"{name}.annotations.tar.gz") as archive:
-            archive.extractall(tmp_path, filter="data")
-    for name in ("annotations.txt", "beatport_metadata.txt"):
-        part = "giantsteps-mtg-key-dataset/annotations"
-        shutil.copy(source / part / name, tmp_path / part / name)
+    unpack_annotations(source, tmp_path)
     data = GiantStepsKey().read(tmp_path, annotations_only=True)
     assert data.used() == {"train": 923, "valid": 236, "test": 604}
     assert not data.notes
     with (source / "giantsteps_split_jukemir.tsv").open() as file:
         published = {row[0]: tuple(row[1:3]) for row in list(csv.reader(file, delimiter="\t"))[1:]}
     assert {e.track: (e.split, KEYS[e.target]) for e in data.examples} == published
+
+
+@pytest.mark.metadata
+def test_the_whole_release_is_usable_with_its_twins(metadata_dir, tmp_path):
+    """Audio stands for itself by its published hash: equal hashes, equal files."""
+    unpack_annotations(metadata_dir / "giantsteps", tmp_path)
+    hashes = list(tmp_path.glob("giantsteps*/md5/*.LOFI.md5"))
+    assert len(hashes) == 2090
+    for path in hashes:
+        noise = np.frombuffer(bytes.fromhex(path.read_text().split()[0]) * 63, np.int16)
+        audio_path = path.parents[1] / "audio" / f"{path.stem}.mp3"
+        audio_path.parent.mkdir(exist_ok=True)
+        soundfile.write(audio_path, noise, 500, format="WAV")
+    data = GiantStepsKey().read(tmp_path)
+    assert data.used() == {"train": 923, "valid": 236, "test": 604}
+    (note,) = data.notes
+    assert "(1 in all, such as 1926377.LOFI.mp3 in valid and 2997186.LOFI.mp3 in train)" in note
+
+
+def unpack_annotations(source, out):
+    for name in ("giantsteps-key-dataset", "giantsteps-mtg-key-dataset"):
+        with tarfile.open(source / f"{name}.annotations.tar.gz") as archive:
+            archive.extractall(out, filter="data")
+    for name in ("annotations.txt", "beatport_metadata.txt"):
+        part = "giantsteps-mtg-key-dataset/annotations"
+        shutil.copy(source / part / name, out / part / name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, Example, Predictions
 from ray_musicssl.tasks.gtzan import GENRES, GtzanGenre, GtzanRhythm, read_beats, read_jams_beats
 
@@ -73,6 +73,17 @@ def test_a_line_that_names_no_genre_is_a_bad_row(gtzan_dir):
     with (gtzan_dir / "train_filtered.txt").open("a") as file:
         file.write("polka/polka.00001.wav\nblues/jazz.00001.wav\n")
     assert GtzanGenre().read(gtzan_dir).reasons()["bad_row"] == 2
+
+
+@pytest.mark.parametrize("task", [GtzanGenre, GtzanRhythm])
+@pytest.mark.parametrize("line", ["blues/blues.wav", "/", ".", "blues", "blues/blues.x.wav", "a/blues/blues.00000.wav"])
+def test_a_line_that_names_no_track_costs_itself_alone(task, line, gtzan_dir):
+    before = task().read(gtzan_dir)
+    with (gtzan_dir / "train_filtered.txt").open("a") as file:
+        file.write(f"{line}\n")
+    after = task().read(gtzan_dir)
+    assert after.examples == before.examples
+    assert after.reasons() == before.reasons() | {"bad_row": 1}
 
 
 @pytest.mark.parametrize("task", [GtzanGenre, GtzanRhythm])
@@ -141,6 +152,15 @@ def test_both_releases_give_the_same_beats(gtzan_dir):
         beats = {"namespace": "beat", "sandbox": {"annotation_type": "beat"}, "data": data}
         (jams_dir / f"{name}.wav.jams").write_text(json.dumps({"annotations": [downbeats, beats]}))
     assert GtzanRhythm().read(gtzan_dir).examples == before.examples
+
+
+def test_jams_of_another_data_set_are_none_of_its_beats(gtzan_dir):
+    shutil.rmtree(gtzan_dir / "gtzan_tempo_beat-main")
+    jams_dir = gtzan_dir / "giantsteps-key-dataset" / "jams"
+    jams_dir.mkdir(parents=True)
+    (jams_dir / "1004923.LOFI.jams").write_text("{}")
+    with pytest.raises(NotThereError, match="no GTZAN beat annotations"):
+        GtzanRhythm().read(gtzan_dir)
 
 
 def test_a_damaged_beat_file_costs_its_track_only(gtzan_dir):

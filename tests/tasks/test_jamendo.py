@@ -70,6 +70,17 @@ def test_the_smaller_download_is_taken_where_both_are(jamendo_dir, write_audio):
     }
 
 
+def test_the_smaller_download_is_taken_wherever_it_lies_and_two_qualities_are_noted(jamendo_dir, write_audio):
+    note = "4 tracks are of the smaller download (low quality) and 3 of the full one; a probe may hear"
+    write_audio(jamendo_dir / "raw_30s/audio/03/1003.low.mp3", 2.0, 4000)
+    assert any(found.startswith(note) for found in MtgInstrument().read(jamendo_dir).notes)
+    for number in (1002, 2002, 3002):
+        write_audio(jamendo_dir / f"raw_30s/audio/02/{number}.low.mp3", 2.0, 4000)
+    data = MtgInstrument().read(jamendo_dir)
+    assert all(example.path.name.endswith(".low.mp3") for example in data.examples)
+    assert not any("download" in found for found in data.notes)
+
+
 @pytest.mark.parametrize("where", ["raw_30s/audio-low", "raw_30s", "."])
 def test_audio_may_lie_in_any_of_the_usual_folders(jamendo_dir, where):
     before = [example.id for example in MtgInstrument().read(jamendo_dir.parent).examples]
@@ -128,6 +139,13 @@ def test_damaged_rows_and_lists_are_named(jamendo_dir):
     path.unlink()
     with pytest.raises(DataError, match=r"no MTG-Jamendo list of instrument, train under .*clone the repository"):
         MtgInstrument().read(jamendo_dir, annotations_only=True)
+
+
+def test_a_row_whose_path_names_no_file_is_a_bad_row(jamendo_dir):
+    path = jamendo_dir / "mtg-jamendo-dataset/data/splits/split-0/autotagging_instrument-train.tsv"
+    with path.open("a") as file:
+        file.write(f"track_1\tartist_z\talbum_1\t.\t3.0\t{PIANO}\n")
+    assert MtgInstrument().read(jamendo_dir, annotations_only=True).reasons() == {"bad_row": 1}
 
 
 def test_score_is_scikit_learns_over_tracks_of_averaged_windows(jamendo_dir):

@@ -114,6 +114,40 @@ def test_the_same_audio_is_refused_with_both_files_and_the_remedy(tmp_path, writ
         refuse(examples, has_audio=True)
 
 
+def test_the_same_audio_in_published_splits_is_noted_with_how_often(tmp_path, write_audio):
+    examples = []
+    for number, (split, twin) in enumerate((("train", "test"), ("train", "valid"), ("valid", "test"))):
+        path = write_audio(tmp_path / f"{number}.wav")
+        copy = shutil.copy(path, tmp_path / f"{number}-twin.wav")
+        examples += [example(path.stem, split, path=path), example(copy.stem, twin, path=copy)]
+    notes = refuse_leaks("Any", examples, apart=None, is_published=True)
+    assert len(notes) == 1
+    assert "(3 in all, such as 0-twin.wav in test and 0.wav in train)" in notes[0]
+    assert refuse_leaks("Any", examples[::2], apart=None, is_published=True) == []
+
+
+def test_tracks_and_groups_in_two_published_splits_are_refused_all_the_same():
+    for examples in (
+        [example("a", "train"), example("a", "test")],
+        [example("a", "train", group="Ann"), example("b", "valid", group="Ann")],
+    ):
+        with pytest.raises(DataError, match="is in train and in"):
+            refuse_leaks("Any", examples, apart=ARTISTS, has_audio=False, is_published=True)
+
+
+def test_equal_files_that_cannot_be_decoded_are_no_silence(tmp_path):
+    first, second = tmp_path / "a.flac", tmp_path / "b.flac"
+    soundfile.write(first, np.random.default_rng(0).uniform(-0.1, 0.1, 40_000), 8000)
+    content = first.read_bytes()
+    for path in (first, second):
+        path.write_bytes(content[:2000] + bytes(len(content) - 2000))
+    assert soundfile.info(first).frames == 40_000
+    with pytest.raises(soundfile.LibsndfileError):
+        soundfile.read(first)
+    with pytest.raises(DataError, match=r"are the same audio"):
+        refuse([example("a", "train", path=first), example("b", "test", path=second)], has_audio=True)
+
+
 def test_silent_files_may_be_alike(tmp_path):
     for name in ("a", "b"):
         soundfile.write(tmp_path / f"{name}.wav", np.zeros(8000), 8000)

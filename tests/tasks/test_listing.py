@@ -1,10 +1,15 @@
 """Tasks by name."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from ray_musicssl.errors import ConfigError, NotThereError
+from ray_musicssl.demo.corpus import plan
+from ray_musicssl.demo.layouts import write_annotations
+from ray_musicssl.errors import ConfigError, DataError, NotThereError
 from ray_musicssl.tasks.base import TASKS, Task
 from ray_musicssl.tasks.listing import check_all, check_task, faults, make_task
 from ray_musicssl.tasks.nsynth import FAMILIES
@@ -88,3 +93,101 @@ def test_lists_are_for_the_tasks_that_need_them(tmp_path):
     assert make_task("gtzan_rhythm", split_lists=tmp_path).split_lists == tmp_path  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="says nothing about emomusic; it is for gtzan_genre, gtzan_rhythm"):
         check_task("emomusic", tmp_path, split_lists=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def all_sets(tmp_path_factory):
+    """The 13 tasks' data sets in miniature: true annotations, and noise for audio."""
+    out = tmp_path_factory.mktemp("corpus")
+    corpus = plan("tiny", 4)
+    write_annotations(corpus, out)
+    rng = np.random.default_rng(0)
+    for job in corpus.jobs:
+        if job.path.startswith("datasets/"):
+            (out / job.path).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(out / job.path, rng.uniform(-0.1, 0.1, 6000), 2000, format="WAV")
+    return out / "datasets"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("annotations_only", [False, True])
+def test_a_relative_folder_gives_what_the_absolute_one_does(name, annotations_only, all_sets, monkeypatch):
+    expected = make_task(name).read(all_sets, annotations_only=annotations_only)
+    monkeypatch.chdir(all_sets.parent)
+    assert make_task(name).read(Path("datasets"), annotations_only=annotations_only) == expected
+    monkeypatch.chdir(all_sets)
+    assert make_task(name).read(Path(), annotations_only=annotations_only) == expected
+    assert all(example.path.is_absolute() for example in expected.examples)
+
+
+ONE_PART_OF = {  # what is there -> the tasks whose data set it is a part of
+    "mp3/f/x.mp3": ["magnatagatune"],
+    "giantsteps-key-dataset/annotations/key/1.LOFI.key": ["giantsteps_key"],
+    "giantsteps-mtg-key-dataset-fd7b8c5/README.md": ["giantsteps_key"],
+    "gtzan/Data/genres_original/jazz/jazz.00000.wav": ["gtzan_genre"],
+    "jazz/jazz.00000.wav": ["gtzan_genre"],
+    "train_filtered.txt": ["gtzan_genre"],
+    "beats/gtzan_jazz_00000.beats": ["gtzan_genre", "gtzan_rhythm"],
+    "songs_info.csv": ["emomusic"],
+    "clips_45sec/1.mp3": ["emomusic"],
+    "nsynth-valid/examples.json": ["nsynth_instrument", "nsynth_pitch"],
+    "VocalSet/FULL/female1/scales/belt/a.mp3": ["vocalset_technique", "vocalset_singer"],
+    "data/splits/split-0/autotagging_genre-train.tsv": ["mtg_instrument", "mtg_moodtheme", "mtg_genre", "mtg_top50"],
+    "audio-low/00/1.low.mp3": ["mtg_instrument", "mtg_moodtheme", "mtg_genre", "mtg_top50"],
+}
+
+
+@pytest.mark.parametrize("part", ONE_PART_OF)
+def test_a_data_set_of_which_a_part_is_there_is_a_fault_and_no_other(part, tmp_path):
+    path = tmp_path / part
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert faults(check_all(tmp_path), strict=False) == [f"{name} cannot be read" for name in ONE_PART_OF[part]]
+
+
+def test_genres_without_beats_are_a_data_set_of_their_own(all_sets, tmp_path):
+    (tmp_path / "gtzan").mkdir()
+    for path in all_sets.glob("gtzan/*"):
+        if "beat" not in path.name:
+            (tmp_path / "gtzan" / path.name).symlink_to(path)
+    rows = {row["task"]: row for row in check_all(tmp_path)}
+    assert rows["gtzan_genre"]["splits"]["test"]["usable"] > 0
+    assert not rows["gtzan_rhythm"]["is_there"]
+
+
+def test_lists_elsewhere_are_no_data_set_but_a_folder_without_them_is_a_fault(all_sets, tmp_path):
+    (tmp_path / "sets/gtzan").mkdir(parents=True)
+    with pytest.raises(NotThereError, match=r"no GTZAN audio under .*/sets"):
+        make_task("gtzan_genre", split_lists=all_sets / "gtzan").read(tmp_path / "sets")
+    (tmp_path / "sets/gtzan/genres").symlink_to(all_sets / "gtzan/genres")
+    assert not check_task("gtzan_genre", tmp_path / "sets", split_lists=all_sets / "gtzan")["reasons"]
+    (tmp_path / "lists").mkdir()
+    with pytest.raises(DataError, match=r"no GTZAN fault-filtered train list under .*/lists") as raised:
+        check_task("gtzan_genre", tmp_path / "sets", split_lists=tmp_path / "lists")
+    assert not isinstance(raised.value, NotThereError)
+
+
+TABLES = {
+    "gtzan/train_filtered.txt": "gtzan_genre",
+    "giantsteps/*/annotations/beatport_metadata.txt": "giantsteps_key",
+    "giantsteps/*/annotations/annotations.txt": "giantsteps_key",
+    "emomusic/**/songs_info.csv": "emomusic",
+    "emomusic/**/static_annotations.csv": "emomusic",
+    "**/annotations_final.csv": "magnatagatune",
+    "**/split-0/autotagging_genre-test.tsv": "mtg_genre",
+    "nsynth/nsynth-test/examples.json": "nsynth_pitch",
+}
+
+
+@pytest.mark.parametrize("pattern", TABLES)
+def test_a_table_that_is_not_utf_8_is_named_and_the_other_tasks_are_checked(pattern, all_sets):
+    path = next(all_sets.glob(pattern))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\xe9\n")
+    try:
+        wrong = {row["task"]: row["error"] for row in check_all(all_sets, annotations_only=True) if "error" in row}
+    finally:
+        path.write_bytes(content)
+    assert TABLES[pattern] in wrong
+    assert len(wrong) <= 2  # both tasks of one data set
+    assert all(str(path) in message for message in wrong.values())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_musicssl.errors import DataError
-from ray_musicssl.tasks.locate import find_all, find_one
+from ray_musicssl.errors import DataError, NotThereError
+from ray_musicssl.tasks.locate import find_all, find_one, first_existing
 
 
 @pytest.fixture
@@ -43,3 +43,22 @@ def test_the_nearest_is_found_at_most_two_folders_below(tmp_path):
     for place in ("b/genres", "a/x/genres", "a/x/y/genres", ".hidden/genres"):
         (tmp_path / place).mkdir(parents=True)
     assert find_all(tmp_path, "genres") == [tmp_path / "b" / "genres", tmp_path / "a" / "x" / "genres"]
+
+
+def test_of_several_names_the_first_is_taken_in_whichever_folder_and_of_one_name_the_first_folders(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for place in ("a/high", "b/high", "b/low"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    assert first_existing(folders, ["low", "high"]) == tmp_path / "b/low"
+    assert first_existing(folders, ["other", "high"]) == tmp_path / "a/high"
+    assert first_existing(folders, ["other"]) is None
+
+
+def test_what_is_missing_beside_another_part_is_a_fault_that_names_the_part(tmp_path):
+    with pytest.raises(NotThereError, match="no lists under"):
+        find_one(tmp_path, "lists", what="lists", signs=["audio"])
+    (tmp_path / "set/audio").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no lists under .*, though .*/set/audio is there; expected lists") as raised:
+        find_one(tmp_path, "lists", what="lists", signs=["audio"])
+    assert not isinstance(raised.value, NotThereError)

@@ -88,6 +88,15 @@ def test_a_path_in_no_folder_of_the_split_is_a_bad_row(mtt_dir):
     assert data.expected == {"train": 3, "valid": 1, "test": 3}
 
 
+@pytest.mark.parametrize("path", ["/", ".", ""])
+def test_a_path_that_names_no_file_is_a_bad_row(mtt_dir, path):
+    before = MagnaTagATune().read(mtt_dir, annotations_only=True)
+    write_table(mtt_dir / "annotations_final.csv", {**CLIPS, path: []})
+    after = MagnaTagATune().read(mtt_dir, annotations_only=True)
+    assert after.examples == before.examples
+    assert after.reasons() == {"bad_row": 1}
+
+
 def test_missing_parts_and_a_damaged_table_are_named(mtt_dir):
     table = mtt_dir / "annotations_final.csv"
     text = table.read_text()

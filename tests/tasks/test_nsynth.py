@@ -77,6 +77,30 @@ def test_a_missing_folder_and_a_damaged_index_are_named(nsynth_dir):
         NsynthPitch().read(nsynth_dir)
 
 
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([], "no object of notes"),
+        ({"note_str": "a", "pitch": 3}, "no object of notes"),
+        ({"a": {"pitch": 60}}, "'a' is no object with a note_str"),
+        ({"a": 60}, "'a' is no object with a note_str"),
+        ({"a": [{"note_str": "a", "pitch": 60}]}, "'a' is no object with a note_str"),
+        ({"a": {"note_str": "a"}}, "KeyError"),
+    ],
+)
+def test_an_index_of_another_shape_is_named(nsynth_dir, index, message):
+    (nsynth_dir / "nsynth-valid/examples.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match=rf"nsynth-valid/examples\.json is not NSynth's index \(.*{message}"):
+        NsynthPitch().read(nsynth_dir)
+
+
+def test_an_entry_whose_note_str_is_no_text_is_labelled_by_what_else_it_says(nsynth_dir):
+    note = NOTES["valid"][0]
+    entry = {"note_str": 5, "pitch": 61}
+    (nsynth_dir / "nsynth-valid/examples.json").write_text(json.dumps({note: entry}))
+    assert [example.target for example in NsynthPitch().read(nsynth_dir).split("valid")] == [61]
+
+
 def test_score_is_the_fraction_of_exact_pitches():
     examples = [Example(id=str(i), track=str(i), path=Path("x"), split="test", target=60 + i) for i in range(2)]
     outputs = [np.eye(128, dtype=np.float32)[60], np.eye(128, dtype=np.float32)[60]]
