@@ -1,4 +1,5 @@
 # make demo   the whole road on this machine, into ./demo-run
+# make demo-sweep   eight variants of the demo's runs, two probes each, into ./demo-sweep (20 minutes on 2 idle cores)
 # make test   every check and test that fits 2 cores and 20 minutes
 # make equivalence   encoders and losses beside transformers and torchaudio, with the largest differences
 # make bench  k-means beside scikit-learn and faiss, features beside torchaudio and librosa: Markdown tables (half an hour)
@@ -9,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed-dev
 TABLES := kmeans features scaling
 
-.PHONY: venv demo test check equivalence bench lint clean
+.PHONY: venv demo demo-sweep test check equivalence bench lint clean
 
 venv: $(INSTALLED)
 
@@ -23,6 +24,11 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	$(BIN)/musicssl demo --out demo-run
+
+demo-sweep: $(INSTALLED)
+	$(BIN)/musicssl demo-data demo-sweep/data --sets pool,gtzan,giantsteps
+	$(BIN)/musicssl prepare --audio demo-sweep/data/pool --out demo-sweep/shards
+	$(BIN)/musicssl tune tune_spaces/demo.yaml --shards demo-sweep/shards --run-dir demo-sweep --data demo-sweep/data/datasets
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -43,4 +49,4 @@ test: lint
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf demo-run .pytest_cache .ruff_cache
+	rm -rf demo-run demo-sweep .pytest_cache .ruff_cache

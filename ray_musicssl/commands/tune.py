@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ray_musicssl.commands.options import Json, Overrides, say_where
+from ray_musicssl.commands.options import Fresh, Json, Overrides, say_where
 from ray_musicssl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def tune(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of the probe, e.g. num_seeds=5.")
     ] = None,
+    fresh: Fresh = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -43,10 +44,10 @@ def tune(
     if shards is None or run_dir is None:
         missing = " and ".join(name for name, value in (("--shards", shards), ("--run-dir", run_dir)) if value is None)
         raise ConfigError(f"{missing} missing: what to train on and where to; --dry-run needs neither")
-    from ray_musicssl.on_ray.tune import tune as run  # pyright: ignore[reportMissingImports]
+    from ray_musicssl.on_ray.tune import tune as run
 
-    run(loaded, run_dir=run_dir, shards=shards, data=data)
-    say_where(run_dir)
+    report_path = run(loaded, run_dir=run_dir, shards=shards, data=data, fresh=fresh)
+    say_where(report_path)
     print(f"curves: tensorboard --logdir {run_dir}")
 
 

@@ -15,6 +15,10 @@ _DEFAULTS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials of a sweep keep the working directory
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's other output cannot be turned off
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # curves are in the runs; a second set under other names only confuses
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # what a scheduler watches and what a search maximises come apart
 }
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)

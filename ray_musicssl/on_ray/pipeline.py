@@ -6,8 +6,7 @@ Conventions:
     With a scale, its name follows the preset's: `OUT/runs/<preset>-<scale>`. With hidden features as targets, codebook and
     run are also named after layer and encoder (`runs/musichubert-k2000-iter2-hidden6-1a2b3c4d`): one iteration after
     another fits into the same `OUT`.
-    All codebooks are fitted first, then all labels are made in one pass. Of `joint_features`, a residual that names no
-    codebook is of the codebook of the target before it.
+    All codebooks are fitted first (see `run_targets`), then all labels are made in one pass.
     What the last stage needs is looked at before the first one begins.
 """
 
@@ -17,25 +16,23 @@ from functools import cached_property
 from pathlib import Path
 
 from ray_musicssl.audio.shard import Shards
-from ray_musicssl.clustering.codebook import Codebook
-from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, ResidualConfig
+from ray_musicssl.config.feature import HiddenConfig
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.prepare import PrepareConfig
-from ray_musicssl.config.pretrain import KmeansConfig, PretrainConfig
+from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.on_ray.codebook_board import review_codebook
 from ray_musicssl.on_ray.embed import embed_files
 from ray_musicssl.on_ray.judge import review_labels
-from ray_musicssl.on_ray.kmeans import fit_codebook
 from ray_musicssl.on_ray.label import label
 from ray_musicssl.on_ray.prepare import prepare
 from ray_musicssl.on_ray.pretrain import pretrain
 from ray_musicssl.on_ray.probe import probe
+from ray_musicssl.on_ray.run_targets import fit_targets
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.probing.hidden_targets import resolve
 from ray_musicssl.reporting.html import write_report
-from ray_musicssl.run_dir import RunDir, hash_of
+from ray_musicssl.run_dir import RunDir
 from ray_musicssl.stopwatch import Stopwatch
 from ray_musicssl.tasks.listing import check_task
 from ray_musicssl.training.label_choice import choose_labels
@@ -102,7 +99,8 @@ class Pipeline:
                 raise DataError(f"{name} cannot be probed: {error}; or leave it out of --tasks") from error
 
     def _learn(self, configs: Mapping[str, PretrainConfig], shards: Shards, watch: Stopwatch) -> None:
-        plans = {name: self._fit_codebooks(config, shards, watch) for name, config in configs.items()}
+        codebooks_dir = self.out / "codebooks"
+        plans = {name: fit_targets(config, shards, codebooks_dir, watch.stage) for name, config in configs.items()}
         codebooks = [codebook for plan in plans.values() for codebook in plan.codebooks]
         if codebooks:
             with watch.stage("label"):
@@ -123,28 +121,6 @@ class Pipeline:
             with watch.stage("probe"):
                 self._probe(self.run_dirs)
 
-    def _fit_codebooks(self, config: PretrainConfig, shards: Shards, watch: Stopwatch) -> "_Targets":
-        """The codebook of each target; a residual that names none is of the target before it."""
-        features: list[FeatureConfig] = []
-        codebooks: list[Codebook] = []
-        directory = Path()
-        for kmeans in config.label_configs:
-            feature = kmeans.feature
-            if isinstance(feature, ResidualConfig) and feature.is_open and codebooks:
-                before = {"codebook": str(directory.resolve()), "codebook_hash": codebooks[-1].hash}
-                feature = feature.model_copy(update=before)
-            wanted = KmeansConfig(feature=feature, clustering=kmeans.clustering)
-            name = _codebook_name(wanted)
-            directory = self.out / "codebooks" / name
-            with watch.stage(f"kmeans {name}"):
-                codebooks.append(fit_codebook(shards, directory, wanted))
-                review_codebook(shards, codebooks[-1], directory)
-            features.append(feature)
-        if not features:
-            return _Targets(config=config, codebooks=())
-        filled = config.model_copy(update={"feature": features[0], "joint_features": tuple(features[1:])})
-        return _Targets(config=filled, codebooks=tuple(codebooks))
-
     def _probe(self, run_dirs: Sequence[Path]) -> None:
         """Probe the runs, their untrained twins and the hand-made features, all in one go."""
         assert self.data_dir is not None, "checked by the caller"
@@ -162,21 +138,7 @@ class Pipeline:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Targets:
-    """A run whose targets all have a codebook."""
-
-    config: PretrainConfig  # residuals name theirs
-    codebooks: tuple[Codebook, ...]  # in the order of the heads
-
-
 def _run_name(config: PretrainConfig) -> str:
     """The preset's name, its scale, and which hidden layers of which weights the targets are, if they are."""
     hidden = [feature for feature in config.target_features if isinstance(feature, HiddenConfig)]
     return "-".join([config.preset, *filter(None, [config.scale]), *(feature.slug for feature in hidden)])
-
-
-def _codebook_name(kmeans: KmeansConfig) -> str:
-    """Feature and size, and a hash of all settings: presets that differ in any other may share `OUT`."""
-    settings = hash_of([kmeans.feature.identity, kmeans.clustering.identity])
-    return f"{kmeans.feature.slug}-k{kmeans.clustering.num_clusters}-{settings[:6]}"

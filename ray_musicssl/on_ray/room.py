@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
@@ -89,3 +90,32 @@ def check_gpus(gpus_per_task: float, setting: str) -> None:
             f"{setting}={gpus_per_task:g} but {where} has {found:g} GPUs; set {setting}=0 to use CPUs, or RAY_ADDRESS to a "
             f"cluster with GPUs"
         )
+
+
+def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float) -> int:
+    """How many of some runs the connected cluster can train side by side, each with a process that looks after it.
+
+    Counted with the largest of them, so that no mixture of them waits for itself: Tune knows nothing of their workers.
+
+    Args:
+        scalings: of each run; at least one.
+        own_cpus: what the process around a run reserves.
+
+    Raises:
+        EnvironmentFaultError: if the cluster of this machine has no room for one of them.
+    """
+    for scaling in scalings:
+        check_room(scaling)
+    has = ray.cluster_resources()
+    need = {"CPU": 0.0, "GPU": 0.0}
+    for scaling in scalings:
+        inner = {name: scaling.num_workers * amount for name, amount in worker_resources(scaling).items()}
+        inner["CPU"] += trial_cpus(scaling, own_cpus) + (READER_CPUS if scaling.num_workers else 0)
+        need = {name: max(amount, inner.get(name, 0.0)) for name, amount in need.items()}
+    counts = [int(has.get(name, 0.0) / amount) for name, amount in need.items() if amount]
+    return max(1, min(counts))
+
+
+def trial_cpus(scaling: ScalingConfig, own_cpus: float) -> float:
+    """What the process around a run reserves: its own share, or a worker's where it trains itself."""
+    return own_cpus if scaling.num_workers else max(own_cpus, scaling.cpus_per_worker)

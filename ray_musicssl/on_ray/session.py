@@ -155,7 +155,12 @@ def run_tasks(
             side by side; no node may have less, or the task waits for ever. Empty: memory is not counted.
     """
     remote = ray.remote(function)
-    options: dict[str, Any] = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": TASK_RETRIES}
+    options: dict[str, Any] = {
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "max_retries": TASK_RETRIES,
+        "scheduling_strategy": "DEFAULT",  # inside a trial of a sweep: on the cluster, not in the trial's own small share
+    }
     room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.1)))
     pending: dict[ray.ObjectRef, int] = {}
     queue = iter(enumerate(items))

@@ -22,7 +22,19 @@ SECRET_NAMES = (
     *("token", "*_token", "auth_token*", "*.token"),
 )
 DATA_NAMES = (
-    *("demo-run", "shards", "*.parquet", "*.safetensors", "*.pt", "*.ckpt", "*.zip", "*.tar", "*.tar.gz", "*.tgz"),
+    *(
+        "demo-run",
+        "demo-sweep",
+        "shards",
+        "*.parquet",
+        "*.safetensors",
+        "*.pt",
+        "*.ckpt",
+        "*.zip",
+        "*.tar",
+        "*.tar.gz",
+        "*.tgz",
+    ),
     *("*.wav", "*.mp3", "*.flac", "*.ogg", "*.opus", "*.m4a", "*.aif", "*.aiff", "*.aac", "*.wma"),
 )
 MACHINE_NAMES = (

@@ -113,7 +113,8 @@ def find(root: Path) -> Found:
         timings=_read_timings(root / "timings.json") if (root / "timings.json").exists() else {},
         is_synthetic=any((directory / "done-demo-data.json").exists() for directory in directories),
     )
-    if not (found.runs or found.scores or found.codebooks or found.ledgers):
+    has_sweep = any((directory / "sweep.json").exists() for directory in directories)
+    if not (found.runs or found.scores or found.codebooks or found.ledgers or has_sweep):
         raise DataError(
             f"{root} holds nothing to report: no run (metrics.jsonl), no scores/*.json, no codebook.json, no shards; "
             f"run `musicssl pretrain` or `musicssl probe` first, or name the directory above their outputs"

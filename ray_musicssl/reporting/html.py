@@ -21,6 +21,9 @@ from ray_musicssl.reporting.latex import to_latex
 from ray_musicssl.reporting.paper import paper_value
 from ray_musicssl.reporting.scoreboard import Scoreboard, scoreboard
 from ray_musicssl.reporting.sections import sections
+from ray_musicssl.reporting.sweep import find_sweeps
+from ray_musicssl.reporting.sweep_section import paper_tables, sweep_in_words
+from ray_musicssl.reporting.sweep_tables import trials_table
 from ray_musicssl.reporting.table1 import table1, table1_csv
 from ray_musicssl.run_dir import RunDir, write_text
 
@@ -86,6 +89,13 @@ def to_markdown(found: Found, board: Scoreboard) -> str:
     parts = [f"# {words(_title(found))}", words(sentences.what_was_run(found, board))]
     if found.is_synthetic:
         parts.append(f"*{words(sentences.SYNTHETIC_NOTE)}*")
+    for sweep in find_sweeps(found):
+        parts += [
+            f"## Sweep {words(sweep.name)}",
+            words(sweep_in_words(sweep)),
+            tables.to_markdown(trials_table(sweep)),
+        ]
+        parts += [tables.to_markdown(table) for table in paper_tables(sweep, is_synthetic=found.is_synthetic)]
     if board.models:
         parts += ["## Probes", tables.to_markdown(tables.probe_table(board))]
     gains = board.gains()

@@ -9,6 +9,8 @@ from ray_musicssl.reporting.closer_look import closer_look
 from ray_musicssl.reporting.codebook_section import codebooks
 from ray_musicssl.reporting.found import Found, Run
 from ray_musicssl.reporting.scoreboard import Scoreboard
+from ray_musicssl.reporting.sweep import find_sweeps
+from ray_musicssl.reporting.sweep_section import sweep_sections
 from ray_musicssl.reporting.table1 import table1
 
 _FURTHER_CURVES = {
@@ -24,6 +26,7 @@ def sections(found: Found, board: Scoreboard) -> list[Section]:
     """All sections that have something to show, in order."""
     key = Keys()
     made = [
+        *sweep_sections(find_sweeps(found), key, is_synthetic=found.is_synthetic),
         Section(title="Probes", blocks=tuple(_probes(board, key))),
         Section(title="Beside the paper", blocks=tuple(_paper(found, board))),
         Section(title="Pre-training", blocks=tuple(b for run in found.runs for b in _training(run, key))),

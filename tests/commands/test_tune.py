@@ -83,7 +83,12 @@ def handed(monkeypatch):
     """What `on_ray.tune.tune` is called with."""
     calls = []
     module = types.ModuleType("ray_musicssl.on_ray.tune")
-    module.tune = lambda space, **named: calls.append((space, named))
+
+    def tune(space, **named):
+        calls.append((space, named))
+        return named["run_dir"] / "report.html"
+
+    module.tune = tune
     monkeypatch.setitem(sys.modules, "ray_musicssl.on_ray.tune", module)
     return calls
 
@@ -95,10 +100,10 @@ def test_a_sweep_is_handed_the_space_and_its_places(run, handed):
     )
     assert (said.code, said.err) == (0, "")
     ((space, named),) = handed
-    assert named == {"run_dir": Path("r"), "shards": Path("s"), "data": Path("d")}
+    assert named == {"run_dir": Path("r"), "shards": Path("s"), "data": Path("d"), "fresh": False}
     assert (len(space.trials), space.probe.num_seeds) == (8, 9)
     assert {trial.config.training.max_steps for trial in space.trials} == {3}
-    assert said.out.splitlines() == ["-> r", "curves: tensorboard --logdir r"]
+    assert said.out.splitlines() == ["-> r/report.html", "curves: tensorboard --logdir r"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 JOBS = ROOT / "jobs"
-STAGES = ("embed", "kmeans", "label", "pipeline", "prepare", "pretrain", "probe", "report")
+STAGES = ("embed", "kmeans", "label", "pipeline", "prepare", "pretrain", "probe", "report", "tune")
 PREFIX = "ray job submit --working-dir . -- python "
 
 

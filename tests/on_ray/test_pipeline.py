@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from ray_musicssl.config.loading import read_run_config
-from ray_musicssl.on_ray import pipeline
+from ray_musicssl.on_ray import pipeline, run_targets
 from ray_musicssl.on_ray.pipeline import Pipeline
 from ray_musicssl.probing.embed import load_encoder
 from ray_musicssl.run_dir import read_json
@@ -80,10 +80,11 @@ def test_each_iteration_learns_from_the_one_before_with_the_same_command(audio, 
 def trained(monkeypatch, tmp_path):
     """Replace the stages; gives the run directories and configurations that reach `pretrain`."""
     runs = {}
-    for name in ("prepare", "fit_codebook", "choose_labels", "embed_files"):
-        monkeypatch.setattr(pipeline, name, lambda *_, **__: SimpleNamespace(hash="1a2b", labels_dir=tmp_path))
+    places = dict.fromkeys(("prepare", "choose_labels", "embed_files"), pipeline) | {"fit_codebook": run_targets}
+    for name, module in places.items():
+        monkeypatch.setattr(module, name, lambda *_, **__: SimpleNamespace(hash="1a2b", labels_dir=tmp_path))
     monkeypatch.setattr(pipeline, "pretrain", lambda config, _, run_dir, **__: runs.update({run_dir.path.name: config}))
-    monkeypatch.setattr(pipeline, "review_codebook", lambda *_: None)
+    monkeypatch.setattr(run_targets, "review_codebook", lambda *_: None)
     monkeypatch.setattr(pipeline, "label", lambda *_, **__: [])
     monkeypatch.setattr(pipeline, "session", nullcontext, raising=False)
     monkeypatch.setattr(pipeline, "write_report", lambda out: out / "report.html")

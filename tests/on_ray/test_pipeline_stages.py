@@ -10,7 +10,7 @@ from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.demo.presets import PRESETS as SIZES
 from ray_musicssl.errors import DataError
-from ray_musicssl.on_ray import demo, pipeline
+from ray_musicssl.on_ray import demo, pipeline, run_targets
 from ray_musicssl.on_ray.pipeline import Pipeline
 
 TASKS = ("gtzan_genre", "nsynth_pitch")
@@ -21,17 +21,17 @@ def calls(monkeypatch):
     """What the stages were called with, in order; each gives its output's path."""
     noted = []
 
-    def stand_in(name, gives):
+    def stand_in(name, gives, module=pipeline):
         def stage(*args, **kwargs):
             noted.append(SimpleNamespace(name=name, args=args, kwargs=kwargs))
             return gives(*args)
 
-        monkeypatch.setattr(pipeline, name, stage)
+        monkeypatch.setattr(module, name, stage)
 
     stand_in("prepare", lambda audio, out, config: SimpleNamespace(labels_dir=out / "labels"))
-    stand_in("fit_codebook", lambda shards, out, config: SimpleNamespace(hash=f"hash of {out.name}"))
+    stand_in("fit_codebook", lambda shards, out, config: SimpleNamespace(hash=f"hash of {out.name}"), run_targets)
     stand_in("label", lambda shards, codebooks: [shards.labels_dir / codebook.hash for codebook in codebooks])
-    monkeypatch.setattr(pipeline, "review_codebook", lambda *_: None)
+    monkeypatch.setattr(run_targets, "review_codebook", lambda *_: None)
     monkeypatch.setattr(pipeline, "review_labels", lambda *_: None)
     stand_in("choose_labels", lambda config, shards, paths: [path.name for path in paths])
     stand_in("pretrain", lambda config, shards, run_dir: None)
@@ -144,7 +144,7 @@ def test_a_wrong_data_folder_stops_it_before_anything_is_done(tmp_path):
 def test_codebooks_that_differ_in_any_setting_lie_side_by_side():
     def name(preset, *overrides):
         (first, *_) = load_config(PretrainConfig, preset=preset, overrides=overrides).label_configs
-        return pipeline._codebook_name(first)
+        return run_targets.codebook_name(first)
 
     demo_name = name("musichubert-demo")
     assert demo_name.startswith("cqt-k100-")

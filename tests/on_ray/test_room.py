@@ -9,7 +9,7 @@ import ray
 from ray_musicssl.config.scaling import ScalingConfig
 from ray_musicssl.errors import EnvironmentFaultError
 from ray_musicssl.on_ray import pretrain
-from ray_musicssl.on_ray.room import check_room
+from ray_musicssl.on_ray.room import check_room, runs_at_once
 
 
 @pytest.fixture
@@ -70,3 +70,24 @@ def test_a_run_looks_for_room_before_it_starts(tiny, tmp_path, cluster_with, mon
     monkeypatch.setattr(pretrain.TorchTrainer, "fit", lambda _trainer: pytest.fail("it started without room"))
     with pytest.raises(EnvironmentFaultError, match=r"need 1\.25 CPUs \(it has 1\)"):
         tiny.train(tmp_path / "run", "scaling.num_workers=2")
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "count"),
+    [
+        ({"CPU": 2}, [scaling(1)], 2),  # 0.5 for the worker, 0.25 for a reader, 0.05 for itself: 0.8
+        ({"CPU": 2}, [scaling(1), scaling(2)], 1),  # the largest decides: 1.3
+        ({"CPU": 2}, [scaling(0)], 4),  # it trains in its own process: half a CPU
+        ({"CPU": 96, "GPU": 16}, [scaling(8, use_gpu=True)], 2),
+        ({"CPU": 8, "GPU": 16}, [scaling(8, use_gpu=True)], 1),  # 4.3 CPUs each
+    ],
+)
+def test_as_many_runs_train_at_once_as_the_cluster_holds_with_all_their_workers(cluster_with, has, wanted, count):
+    cluster_with(**has)
+    assert runs_at_once(wanted, own_cpus=0.05) == count
+
+
+def test_runs_of_which_one_alone_does_not_fit_are_refused(cluster_with):
+    cluster_with(CPU=2)
+    with pytest.raises(EnvironmentFaultError, match=r"scaling\.num_workers=4"):
+        runs_at_once([scaling(1), scaling(4)], own_cpus=0.05)

@@ -1,0 +1,60 @@
+"""A sweep whose trials Optuna chooses, by the scores of those that have ended.
+
+Conventions:
+    Optuna is told anew of all that ended each time the sweep is gone on with; nothing of its own is kept. Trials that were
+    begun come first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ray_musicssl.errors import ConfigError
+from ray_musicssl.on_ray.sweep import Sweep
+from ray_musicssl.on_ray.trial import TrialJob
+from ray_musicssl.on_ray.wave import Suggestions, Wave
+from ray_musicssl.search_space.records import new_record, taken_up
+from ray_musicssl.sweep_dir import TrialRecord
+
+_OF_TARGETS = ("feature.", "clustering.", "joint_features")
+
+
+def search_wave(sweep: Sweep) -> Wave | None:
+    """The trials that are left for Optuna to choose, inside `session()`; None if there are none.
+
+    Raises:
+        ConfigError: if it would search settings of targets.
+        EnvironmentFaultError: if Optuna is not installed, or the cluster has no room for a trial.
+    """
+    space = sweep.space
+    targets = [axis.key for axis in space.axes if axis.key.startswith(_OF_TARGETS)]
+    if targets:
+        raise ConfigError(
+            f"search: optuna cannot search {', '.join(targets)}: every value would need labels of its own; use search: random"
+        )
+    ended = [record for record in sweep.records() if record.has_ended]
+    count = len(space.trials) - len(ended)
+    if count <= 0:
+        return None
+    first = space.trials[0]
+    example = sweep.job_of(first, new_record(first, first.point, sweep.judged_by))
+    suggestions = Suggestions(
+        axes=space.axes,
+        known=[(_point(sweep, record), record.score) for record in ended if record.score is not None],
+        first=[_point(sweep, record) for record in sweep.records() if not record.has_ended],
+        count=count,
+        job_at=lambda values: _job_at(sweep, values, example),
+        seed=example.config.training.seed,
+    )
+    return Wave([example], sweep.dir, space.scheduler, suggestions=suggestions)
+
+
+def _point(sweep: Sweep, record: TrialRecord) -> dict[str, Any]:
+    return {axis.key: record.settings[axis.key] for axis in sweep.space.axes}
+
+
+def _job_at(sweep: Sweep, values: Mapping[str, Any], example: TrialJob) -> TrialJob:
+    trial = sweep.space.suggested(values)
+    targets = {name: getattr(example.config, name) for name in ("feature", "joint_features")}
+    record = taken_up(new_record(trial, trial.point, sweep.judged_by), sweep.dir.record(trial.name))
+    return replace(example, record=record, config=trial.config.model_copy(update=targets))

@@ -1,0 +1,173 @@
+"""One wave of a sweep on Ray Tune: trials that wait for none of each other.
+
+Conventions:
+    Tune starts the trials it is given, as many at once as the cluster holds with all their workers, and may end one early.
+    What is done and what is not, it is not asked: that is in the trials' own records, and each wave is a Tuner of its own.
+"""
+
+import math
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+from ray.tune import PlacementGroupFactory
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+
+from ray_musicssl.errors import EnvironmentFaultError
+from ray_musicssl.on_ray.room import runs_at_once, trial_cpus
+from ray_musicssl.on_ray.trial import TrialJob, run_trial
+from ray_musicssl.search_space.axis import Axis
+from ray_musicssl.search_space.sheet import SchedulerConfig
+from ray_musicssl.sweep_dir import SweepDir
+
+OWN_CPUS = 0.05  # of the process around a run: it waits
+LOSSES = 2  # how often a trial whose process was lost is begun again, from its own checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestions:
+    """Points that Optuna chooses: it is told of those that are known, and asked for the rest."""
+
+    axes: tuple[Axis, ...]
+    known: Sequence[tuple[Mapping[str, Any], float]]  # values of the axes -> score
+    first: Sequence[Mapping[str, Any]]  # to be tried before any other: those of trials that were begun
+    count: int  # how many are still to be tried
+    job_at: Callable[[Mapping[str, Any]], TrialJob]
+    seed: int
+
+
+class _NoLines(TrialProgressCallback):
+    """Prints nothing; without it, Tune prints a line for each trial that ends, beside our table."""
+
+    def on_trial_result(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def on_trial_error(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class Wave(threading.Thread):
+    """Runs the trials in a thread of its own; `error` is what ended it, if anything did."""
+
+    def __init__(
+        self,
+        jobs: Sequence[TrialJob],
+        sweep: SweepDir,
+        scheduler: SchedulerConfig,
+        *,
+        suggestions: Suggestions | None = None,
+    ) -> None:
+        """Check that there is room, inside `session()`; `start` begins.
+
+        Args:
+            jobs: the trials; with `suggestions` only an example of them.
+            sweep: where they are.
+            scheduler: whether trials that do badly are ended early.
+            suggestions: who chooses the trials, if they are not given.
+
+        Raises:
+            EnvironmentFaultError: if not one of them fits into the cluster, or Optuna is wanted and not installed.
+        """
+        super().__init__(name="tune", daemon=True)
+        self.error: BaseException | None = None
+        self.at_once = runs_at_once([job.config.scaling for job in jobs], own_cpus=OWN_CPUS)
+        self._tuner = _tuner(jobs, sweep, scheduler, suggestions, at_once=self.at_once)
+
+    def run(self) -> None:
+        """Fit, until all trials have ended."""
+        try:
+            self._tuner.fit()
+        except Exception as error:  # noqa: BLE001  (kept for the main thread)
+            self.error = error
+
+
+def _tuner(
+    jobs: Sequence[TrialJob],
+    sweep: SweepDir,
+    scheduler: SchedulerConfig,
+    suggestions: Suggestions | None,
+    *,
+    at_once: int,
+) -> tune.Tuner:
+    by_name = {job.record.name: job for job in jobs}
+    scaling = jobs[0].config.scaling if suggestions else None
+
+    def trainable(config: dict[str, Any]) -> None:
+        job = suggestions.job_at(config) if suggestions else by_name[config["trial"]]
+        run_trial(job, tune.report)
+
+    def resources(config: dict[str, Any]) -> PlacementGroupFactory:
+        of_trial = scaling or by_name[config["trial"]].config.scaling
+        return PlacementGroupFactory([{"CPU": trial_cpus(of_trial, OWN_CPUS)}])
+
+    def name(trial: Any) -> str:
+        return trial.trial_id if suggestions else str(trial.config["trial"])
+
+    searching: dict[str, Any] = {}
+    if suggestions:
+        searching = {"search_alg": _optuna(suggestions), "num_samples": suggestions.count}
+    return tune.Tuner(
+        tune.with_resources(trainable, resources),
+        param_space=None if suggestions else {"trial": tune.grid_search(list(by_name))},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=at_once,
+            scheduler=_scheduler(scheduler, max(job.record.max_steps for job in jobs)),
+            trial_name_creator=name,
+            trial_dirname_creator=name,
+            **searching,
+        ),
+        run_config=tune.RunConfig(
+            # A name of its own each time: nothing of an earlier call is ever taken up by Tune.
+            name=uuid.uuid4().hex[:8],
+            storage_path=str(sweep.tune_dir),
+            verbose=0,
+            callbacks=[_NoLines()],
+            failure_config=tune.FailureConfig(max_failures=LOSSES),
+        ),
+    )
+
+
+def _scheduler(config: SchedulerConfig, max_steps: int) -> TrialScheduler:
+    grace = max(1, math.ceil(config.grace_fraction * max_steps))
+    common: dict[str, Any] = {"time_attr": "step", "metric": config.watch, "mode": config.mode, "grace_period": grace}
+    if config.name == "asha":
+        # Beyond the run's end: a trial that comes so far is probed.
+        limit = max(2 * max_steps, grace + 1)
+        return AsyncHyperBandScheduler(
+            **common, max_t=limit, reduction_factor=config.reduction_factor, stop_last_trials=False
+        )
+    if config.name == "median":
+        return MedianStoppingRule(**common)
+    return FIFOScheduler()
+
+
+def _optuna(suggestions: Suggestions) -> Any:
+    try:
+        import optuna  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
+    except ImportError as error:
+        raise EnvironmentFaultError(
+            "search: optuna needs the package optuna, which is not installed; `pip install 'ray-musicssl[optuna]'`, or set "
+            "search: random"
+        ) from error
+    space = {
+        axis.key: optuna.distributions.FloatDistribution(axis.low, axis.high, log=axis.kind == "loguniform")
+        for axis in suggestions.axes
+    }
+    search = OptunaSearch(
+        space,
+        metric="score",
+        mode="max",
+        points_to_evaluate=[dict(point) for point in suggestions.first] or None,
+        seed=suggestions.seed,
+    )
+    for values, score in suggestions.known:
+        search.add_evaluated_point(dict(values), score)
+    return search

@@ -1,0 +1,72 @@
+"""A sweep whose command is killed between two trials, and typed again."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ray_musicssl.sweep_dir import SweepDir
+from ray_musicssl.training.checkpoint import newest_checkpoint
+
+DEADLINE_S = 240.0
+
+
+def command(space: Path, tiny, run_dir: Path, log_path: Path) -> subprocess.Popen:
+    words = [sys.executable, "-m", "ray_musicssl.cli", "tune", str(space)]
+    words += ["--shards", str(tiny.shards.path), "--run-dir", str(run_dir)]
+    variables = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with log_path.open("a") as log:
+        return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=variables)
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_again(tiny, whole_run_dir, tmp_path):
+    run_dir, space, log_path = tmp_path / "sweep", tmp_path / "two.yaml", tmp_path / "log.txt"
+    settings = [f"  {word.replace('=', ': ', 1)}" for word in tiny.overrides]
+    # The second asks for two whole CPUs, so that there is no room for it beside the first.
+    second_trial = "{training.seed: 7, training.max_steps: 10, scaling.threads_per_worker: 4}"
+    lines = [
+        "about: two",
+        f"preset: {tiny.preset}",
+        "overrides:",
+        *settings,
+        f"variants: {{a: {{}}, b: {second_trial}}}",
+    ]
+    space.write_text("\n".join(lines))
+    sweep = SweepDir(run_dir)
+    commands, descendants = [command(space, tiny, run_dir, log_path)], []
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while not ((record := sweep.record("a")) and record.status == "done"):
+            assert commands[0].poll() is None, log_path.read_text()
+            assert time.monotonic() < deadline, log_path.read_text()
+            time.sleep(0.05)
+        descendants = psutil.Process(commands[0].pid).children(recursive=True)
+        commands[0].kill()
+        commands[0].wait()
+        steps = newest_checkpoint(sweep.run_dir("b").checkpoints_dir)
+        assert steps is None or steps.step < 10, "it was killed too late to prove anything"
+        before = {path: path.stat().st_mtime_ns for path in sweep.run_dir("a").checkpoints_dir.rglob("*")}
+        # Typed again at once, while processes of the first are still ending.
+        commands.append(command(space, tiny, run_dir, log_path))
+        assert commands[1].wait(DEADLINE_S) == 0, log_path.read_text()
+    finally:
+        for process in descendants:
+            if process.is_running():
+                process.kill()
+        for process in commands:
+            process.kill()
+            process.wait()
+    assert [sweep.record(name).status for name in ("a", "b")] == ["done", "done"]
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
+    ended = newest_checkpoint(sweep.run_dir("a").checkpoints_dir)
+    whole = newest_checkpoint(whole_run_dir / "checkpoints")
+    assert (ended.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
+    assert newest_checkpoint(sweep.run_dir("b").checkpoints_dir).step == 10
+    assert (run_dir / "report.html").exists()
