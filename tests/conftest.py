@@ -40,6 +40,7 @@ OPEN_SESSIONS = (
     "embed",
     "probe",
     "pipeline",
+    "tune",
     "session",
 )  # of on_ray
 

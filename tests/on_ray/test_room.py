@@ -76,7 +76,7 @@ def test_a_run_looks_for_room_before_it_starts(tiny, tmp_path, cluster_with, mon
     ("has", "wanted", "count"),
     [
         ({"CPU": 2}, [scaling(1)], 2),  # 0.5 for the worker, 0.25 for a reader, 0.05 for itself: 0.8
-        ({"CPU": 2}, [scaling(1), scaling(2)], 1),  # the largest decides: 1.3
+        ({"CPU": 2}, [scaling(2), scaling(1)], 1),  # the largest decides: 1.3
         ({"CPU": 2}, [scaling(0)], 4),  # it trains in its own process: half a CPU
         ({"CPU": 96, "GPU": 16}, [scaling(8, use_gpu=True)], 2),
         ({"CPU": 8, "GPU": 16}, [scaling(8, use_gpu=True)], 1),  # 4.3 CPUs each
