@@ -132,5 +132,5 @@ def test_the_readmes_example_is_a_search_space(tmp_path):
 
 
 def test_the_readme_names_every_space():
-    text = (ROOT / "README.md").read_text().split("## A grid")[1].split("\n## ")[0]
+    text = (ROOT / "README.md").read_text().split("## Sweeps")[1].split("\n## ")[0]
     assert [name for name in SPACES if f"`{name}`" not in text] == []

@@ -117,13 +117,14 @@ def test_the_files_say_what_was_trained_on_what(make_checkpoint, tmp_path):
 
 
 def test_the_card_is_one_that_hubs_read_and_people_understand(make_checkpoint, tmp_path):
-    card = (export_huggingface(make_checkpoint(), tmp_path / "hf") / "README.md").read_text()
+    joint = make_checkpoint("joint_features=[{name: semitone}]")
+    card = (export_huggingface(joint, tmp_path / "hf") / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
     assert yaml.safe_load(front)["library_name"] == "transformers"
     for words in (
         *("# my-run", "MusicHuBERT", "preset `musichubert-demo`", "12 of 50 steps", "0.0333 hours", "middle"),
         *(
-            "clusters of mfcc (k=7), semitone (k=7)",
+            "clusters of cqt (k=7), semitone (k=7)",
             "HubertModel.from_pretrained",
             "load_encoder",
             "feedfeedfeedfeed",

@@ -23,7 +23,11 @@ SMALL = [
     *("training.max_steps=12", "training.checkpoint_every_steps=4", "training.log_every_steps=2"),
     *("scaling.num_workers=0",),
 ]
-OBJECTIVES = {"musichubert-demo": ["encoder.pos_conv_kernel=8"], "music2vec-demo": ["objective.top_k=2"]}
+TWO_SETS = ["feature.name=mfcc", "joint_features=[{name: semitone}]"]
+OBJECTIVES = {
+    "musichubert-demo": ["encoder.pos_conv_kernel=8", *TWO_SETS],
+    "music2vec-demo": ["objective.top_k=2"],
+}
 LABELS = [
     {"feature": {"name": "mfcc", "num_coefficients": 13}, "frame_rate": 100.0, "num_clusters": 20},
     {
