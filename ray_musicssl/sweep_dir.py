@@ -5,6 +5,8 @@ Conventions:
     record is the only account of a sweep: what resumes, tables and reports know, they know from it.
 """
 
+import shutil
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -56,6 +58,16 @@ class SweepDir:
     def run_dir(self, trial: str) -> RunDir:
         """Where a trial's run is."""
         return RunDir(self.path / "runs" / trial)
+
+    def put_aside(self) -> None:
+        """Rename the directory of all runs to where nothing looks, to be removed."""
+        if (self.path / "runs").exists():
+            (self.path / "runs").rename(self.path / f".removed-{uuid.uuid4().hex[:8]}")
+
+    def clear_removed(self) -> None:
+        """Remove the runs that were put aside, by this call or one that was killed."""
+        for path in self.path.glob(".removed-*"):
+            shutil.rmtree(path)
 
     def record_path(self, trial: str) -> Path:
         """A trial's record."""

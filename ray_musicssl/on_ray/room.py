@@ -1,6 +1,7 @@
 """Whether a cluster has room for a run: without it Ray waits for ever, and says nothing."""
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def check_gpus(gpus_per_task: float, setting: str) -> None:
         )
 
 
-def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float) -> int:
+def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float, task_cpus: float = 0.0) -> int:
     """How many of some runs the connected cluster can train side by side, each with a process that looks after it.
 
     Counted with the largest of them, so that no mixture of them waits for itself: Tune knows nothing of their workers.
@@ -100,12 +101,13 @@ def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float) -> int:
     Args:
         scalings: of each run; at least one.
         own_cpus: what the process around a run reserves.
+        task_cpus: what one of the tasks that a run starts after its training asks for; 0: it starts none.
 
     Raises:
         EnvironmentFaultError: if the cluster of this machine has no room for one of them.
     """
     for scaling in scalings:
-        check_room(scaling)
+        check_run_room(scaling, own_cpus=own_cpus, task_cpus=task_cpus)
     has = ray.cluster_resources()
     need = {"CPU": 0.0, "GPU": 0.0}
     for scaling in scalings:
@@ -113,7 +115,37 @@ def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float) -> int:
         inner["CPU"] += trial_cpus(scaling, own_cpus) + (READER_CPUS if scaling.num_workers else 0)
         need = {name: max(amount, inner.get(name, 0.0)) for name, amount in need.items()}
     counts = [int(has.get(name, 0.0) / amount) for name, amount in need.items() if amount]
+    if task_cpus:
+        # The processes around runs keep what they hold while their tasks wait: all of them must leave room for one task.
+        held = max(trial_cpus(scaling, own_cpus) for scaling in scalings)
+        counts.append(int((has.get("CPU", 0.0) - task_cpus) / held))
     return max(1, min(counts))
+
+
+def check_run_room(scaling: ScalingConfig, *, own_cpus: float, task_cpus: float = 0.0) -> None:
+    """Check that one run fits into the connected cluster, with the process around it and the tasks after it.
+
+    A cluster that `RAY_ADDRESS` names may grow: there, a lack is only a warning.
+
+    Raises:
+        EnvironmentFaultError: if the cluster of this machine has no room for it.
+    """
+    check_room(scaling)
+    has, held = ray.cluster_resources().get("CPU", 0.0), trial_cpus(scaling, own_cpus)
+    if not task_cpus or has - held >= task_cpus:
+        return
+    message = (
+        f"the process around a run holds {held:g} CPUs while its probes ask for {task_cpus:g} each, but the cluster has "
+        f"{has:g}"
+    )
+    if "RAY_ADDRESS" in os.environ:
+        logger.warning("%s; the probes wait until it has grown", message)
+        return
+    lower = "" if scaling.num_workers else " or lower scaling.threads_per_worker,"
+    raise EnvironmentFaultError(
+        f"{message}; use a machine with {math.ceil(held + task_cpus)} CPUs,{lower} or leave out --data and run "
+        f"`musicssl probe` afterwards"
+    )
 
 
 def trial_cpus(scaling: ScalingConfig, own_cpus: float) -> float:

@@ -5,11 +5,11 @@ Conventions:
     begun come first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ray_musicssl.errors import ConfigError
+from ray_musicssl.errors import ConfigError, ResumeRefusedError
 from ray_musicssl.on_ray.sweep import Sweep
 from ray_musicssl.on_ray.trial import TrialJob
 from ray_musicssl.on_ray.wave import Suggestions, Wave
@@ -24,6 +24,7 @@ def search_wave(sweep: Sweep) -> Wave | None:
 
     Raises:
         ConfigError: if it would search settings of targets.
+        ResumeRefusedError: if the directory holds trials of another search.
         EnvironmentFaultError: if Optuna is not installed, or the cluster has no room for a trial.
     """
     space = sweep.space
@@ -32,7 +33,9 @@ def search_wave(sweep: Sweep) -> Wave | None:
         raise ConfigError(
             f"search: optuna cannot search {', '.join(targets)}: every value would need labels of its own; use search: random"
         )
-    ended = [record for record in sweep.records() if record.has_ended]
+    records = sweep.records()
+    _check_same_search(sweep, records)
+    ended = [record for record in records if _has_ended(record, sweep.judged_by)]
     count = len(space.trials) - len(ended)
     if count <= 0:
         return None
@@ -41,12 +44,38 @@ def search_wave(sweep: Sweep) -> Wave | None:
     suggestions = Suggestions(
         axes=space.axes,
         known=[(_point(sweep, record), record.score) for record in ended if record.score is not None],
-        first=[_point(sweep, record) for record in sweep.records() if not record.has_ended],
+        first=[_point(sweep, record) for record in records if record not in ended],
         count=count,
         job_at=lambda values: _job_at(sweep, values, example),
         seed=example.config.training.seed,
     )
     return Wave([example], sweep.dir, space.scheduler, suggestions=suggestions)
+
+
+def _has_ended(record: TrialRecord, judged_by: str) -> bool:
+    """Whether its score, if it has one, may be held against those of this call."""
+    return record.status == "stopped" or (record.status == "done" and record.judged_by == judged_by)
+
+
+def _check_same_search(sweep: Sweep, records: Sequence[TrialRecord]) -> None:
+    """Check that what is there are trials of this search: each is the trial that this space has at its point.
+
+    Raises:
+        ResumeRefusedError: if one is not.
+    """
+    keys = [axis.key for axis in sweep.space.axes]
+    for record in records:
+        if set(record.settings) != set(keys):
+            why = f"of the settings {', '.join(record.settings)}, not {', '.join(keys)}"
+        elif sweep.space.suggested(record.settings).identity != record.identity:
+            changed = " ".join(record.overrides)
+            why = f"of other settings beside its axes ({changed})"
+        else:
+            continue
+        raise ResumeRefusedError(
+            f"{sweep.dir.run_dir(record.name).path} is a trial {why}: its score says nothing about this search; use another "
+            f"--run-dir, or --fresh to run every trial anew"
+        )
 
 
 def _point(sweep: Sweep, record: TrialRecord) -> dict[str, Any]:

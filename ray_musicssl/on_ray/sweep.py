@@ -5,6 +5,7 @@ Conventions:
     trial's failure.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -12,13 +13,15 @@ from pathlib import Path
 
 from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.codebook import Codebook
-from ray_musicssl.errors import DataError, MusicsslError
+from ray_musicssl.config.scaling import ScalingConfig
+from ray_musicssl.errors import DataError, MusicsslError, StoppedError
 from ray_musicssl.on_ray.judge import review_labels
 from ray_musicssl.on_ray.label import label
+from ray_musicssl.on_ray.room import check_run_room
 from ray_musicssl.on_ray.run_targets import RunTargets, fit_targets
-from ray_musicssl.on_ray.trial import Judgement, TrialJob
+from ray_musicssl.on_ray.trial import OWN_CPUS, Judgement, TrialJob
 from ray_musicssl.probing.hidden_targets import resolve
-from ray_musicssl.search_space.records import judgement_hash, plan_records
+from ray_musicssl.search_space.records import before_data, judgement_hash, plan_records
 from ray_musicssl.search_space.space import SearchSpace
 from ray_musicssl.search_space.trial import Trial
 from ray_musicssl.sweep_dir import SweepDir, TrialRecord, read_record, write_record
@@ -26,6 +29,8 @@ from ray_musicssl.tasks.listing import make_task
 from ray_musicssl.training.checkpoint import newest_checkpoint
 from ray_musicssl.training.hparams import write_columns
 from ray_musicssl.training.label_choice import choose_labels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +56,13 @@ class Sweep:
         Raises:
             ResumeRefusedError: if the directory holds another trial of the same name, or a sweep on other audio.
         """
-        judged_by = judgement_hash(space, is_probed=data is not None)
-        plan_records(space, sweep, shards_hash=shards.content_hash, judged_by=judged_by)
+        folder = str(data.resolve()) if data else ""
+        if folder and (before := before_data(sweep)) not in ("", folder):
+            logger.warning("trials of %s were probed on %s; they are probed again on %s", sweep.path, before, folder)
+        judged_by = judgement_hash(space, folder)
+        plan_records(space, sweep, shards_hash=shards.content_hash, judged_by=judged_by, data=folder)
         judgement = Judgement(
-            data_dir=data.resolve() if data else None, tasks=space.tasks, probe=space.probe, metric=space.metric
+            data_dir=Path(folder) if folder else None, tasks=space.tasks, probe=space.probe, metric=space.metric
         )
         return Sweep(space=space, dir=sweep, shards=shards, judgement=judgement, judged_by=judged_by)
 
@@ -77,6 +85,11 @@ class Sweep:
     def keep(self, record: TrialRecord) -> None:
         """Write a trial's record."""
         write_record(self.dir.record_path(record.name), record)
+
+    def scaling(self, name: str) -> ScalingConfig:
+        """What a trial trains on; those that a search added have the scaling of its first."""
+        trials = self.space.trials
+        return next((trial for trial in trials if trial.name == name), trials[0]).config.scaling
 
     def write_columns(self) -> None:
         """Name the columns of TensorBoard's HParams page."""
@@ -107,13 +120,35 @@ class Sweep:
         for trial in trials:
             with self._failing_alone(trial):
                 targets[trial.name] = self._targets(trial)
-        self._label([codebook for found in targets.values() for codebook in found.codebooks])
+        self._label_for_all(trials, targets)
         jobs = []
         for trial in trials:
             if trial.name in targets:
                 with self._failing_alone(trial):
                     jobs.append(self._job(self.record(trial.name), targets[trial.name]))
         return jobs
+
+    def with_room(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those of some trials that the connected cluster can train and probe; the others have failed."""
+        found = []
+        for trial in trials:
+            with self._failing_alone(trial):
+                check_run_room(trial.config.scaling, own_cpus=OWN_CPUS, task_cpus=self.judgement.task_cpus)
+                found.append(trial)
+        return found
+
+    def _label_for_all(self, trials: Sequence[Trial], targets: dict[str, RunTargets]) -> None:
+        """Label in one pass for all trials; if that fails, for each alone, and take out those for which it fails again."""
+        try:
+            self._label([codebook for found in targets.values() for codebook in found.codebooks])
+        except StoppedError:
+            raise
+        except MusicsslError:
+            for trial in [trial for trial in trials if trial.name in targets]:
+                found = targets.pop(trial.name)
+                with self._failing_alone(trial):
+                    self._label(found.codebooks)
+                    targets[trial.name] = found
 
     def _targets(self, trial: Trial) -> RunTargets:
         config = trial.config
@@ -149,6 +184,8 @@ class Sweep:
         """What goes wrong before a trial begins is that trial's failure."""
         try:
             yield
+        except StoppedError:
+            raise
         except MusicsslError as error:
             record = self.record(trial.name)
             self.keep(replace(record, status="failed", reason=str(error), error=type(error).__name__))

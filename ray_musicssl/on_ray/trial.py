@@ -18,11 +18,13 @@ from ray_musicssl.audio.shard import Shards
 from ray_musicssl.clustering.label_set import LabelSet
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.config.probe import ProbeConfig
+from ray_musicssl.config.scaling import ScalingConfig
 from ray_musicssl.errors import EnvironmentFaultError, MusicsslError, StoppedError
 from ray_musicssl.on_ray.pretrain import pretrain
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.reporting.paper import headline
-from ray_musicssl.run_dir import locked
+from ray_musicssl.reporting.sweep import task_mean
+from ray_musicssl.run_dir import RunDir, locked
 from ray_musicssl.search_space.metric import Metric
 from ray_musicssl.sweep_dir import SweepDir, TrialRecord, write_record
 from ray_musicssl.training.hparams import begin_session, end_session
@@ -30,6 +32,8 @@ from ray_musicssl.training.metrics_log import read_metrics
 
 logger = logging.getLogger(__name__)
 
+OWN_CPUS = 0.05  # of the process around a run: it waits
+PROBE_CPUS = 1.0  # of each task that its probes start
 POLL_S = 1.0
 ORPHANS_END_S = 120.0  # what a killed sweep left of a trial ends sooner
 
@@ -45,6 +49,11 @@ class Judgement:
     probe: ProbeConfig
     metric: Metric
 
+    @property
+    def task_cpus(self) -> float:
+        """What each task asks for that judges a trial after its training; 0: there are none."""
+        return PROBE_CPUS if self.data_dir else 0.0
+
     def score(self, scores: Scores) -> float | None:
         """The number that stands for a trial; None if it was not probed on what that needs."""
         if self.metric.task:
@@ -52,7 +61,7 @@ class Judgement:
             return found.get(self.metric.name or headline(self.metric.task, list(found))) if found else None
         if not scores or set(scores) != set(self.tasks):
             return None
-        return sum(found[headline(task, list(found))] for task, found in scores.items()) / len(scores)
+        return sum(task_mean(task, found) for task, found in scores.items()) / len(scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +98,7 @@ def run_trial(job: TrialJob, report: Callable[[dict[str, Any]], None]) -> None:
     except Exception as error:  # noqa: BLE001  (a trial fails alone; the record says of what)
         record = replace(record, status="failed", reason=f"{type(error).__name__}: {error}", error="MusicsslError")
     record = replace(record, stage="", wall_s=job.record.wall_s + time.monotonic() - started)
-    write_record(path, with_hours(record, job))
+    write_record(path, with_hours(record, job.sweep.run_dir(record.name), job.config.scaling))
     if record.status == "done":
         _report_end(job, record, report)
 
@@ -164,9 +173,16 @@ def _last_line(path: Path) -> dict[str, float]:
     return lines[-1] if lines else {}
 
 
-def with_hours(record: TrialRecord, job: TrialJob) -> TrialRecord:
-    """The record with what the workers reserved while they trained, over all attempts that logged."""
-    scaling = job.config.scaling
-    line = _last_line(job.sweep.run_dir(record.name).metrics_path)
-    hours = max(scaling.num_workers, 1) * line.get("sys/elapsed_s", 0.0) / 3600
-    return replace(record, cpu_hours=hours * scaling.cpus_per_worker, gpu_hours=hours * scaling.gpus_per_worker)
+def with_hours(record: TrialRecord, run_dir: RunDir, scaling: ScalingConfig) -> TrialRecord:
+    """The record with what the workers reserved while they trained, over all attempts that logged.
+
+    Its wall time is at least that of its training: an attempt that was ended from outside could not add its own.
+    """
+    trained_s = _last_line(run_dir.metrics_path).get("sys/elapsed_s", 0.0)
+    hours = max(scaling.num_workers, 1) * trained_s / 3600
+    return replace(
+        record,
+        wall_s=max(record.wall_s, trained_s),
+        cpu_hours=hours * scaling.cpus_per_worker,
+        gpu_hours=hours * scaling.gpus_per_worker,
+    )

@@ -12,7 +12,7 @@ import logging
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from ray_musicssl.on_ray.search import search_wave
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.on_ray.sweep import Sweep
 from ray_musicssl.on_ray.sweep_board import SweepBoard
+from ray_musicssl.on_ray.trial import with_hours
 from ray_musicssl.on_ray.wave import Wave
 from ray_musicssl.reporting.html import write_report
 from ray_musicssl.run_dir import locked
@@ -66,6 +67,7 @@ def tune(space: SearchSpace, *, run_dir: Path, shards: Path, data: Path | None =
     with locked(sweep.path):
         sweep.stop_path.unlink(missing_ok=True)
         shutil.rmtree(sweep.tune_dir, ignore_errors=True)
+        sweep.clear_removed()
         if fresh:
             _remove_trials(sweep)
         running = Sweep.planned(space, sweep, replace(opened, path=opened.path.resolve()), data)
@@ -76,9 +78,10 @@ def tune(space: SearchSpace, *, run_dir: Path, shards: Path, data: Path | None =
 
 
 def _remove_trials(sweep: SweepDir) -> None:
-    for path in sweep.path.glob("runs/*/trial.json"):
-        shutil.rmtree(path.parent)
+    """Remove every run of a sweep: all at once out of sight, so that a kill in between brings no old run back."""
+    sweep.put_aside()
     sweep.facts_path.unlink(missing_ok=True)
+    sweep.clear_removed()
 
 
 def _run(sweep: Sweep) -> None:
@@ -95,13 +98,26 @@ def _run(sweep: Sweep) -> None:
         return
     with session():
         for number in range(space.num_waves):
-            jobs = sweep.jobs([trial for trial in sweep.left(space.wave(number)) if sweep.may_begin(trial)])
+            left = [trial for trial in sweep.left(space.wave(number)) if sweep.may_begin(trial)]
+            jobs = sweep.jobs(sweep.with_room(left))
             if jobs:
                 _follow(Wave(jobs, sweep.dir, space.scheduler), sweep)
 
 
 def _judge_end(records: Sequence[TrialRecord]) -> None:
-    """Warn of trials that failed; raise if all did."""
+    """Warn of trials that failed; raise if all did, or if one has neither failed nor ended.
+
+    Raises:
+        StoppedError: if something is left to do.
+        MusicsslError: of the kind of the first trial's, if all of them failed.
+    """
+    left = [
+        f"{record.name} ({record.status})" for record in records if not record.has_ended and record.status != "failed"
+    ]
+    if left:
+        raise StoppedError(
+            f"{len(left)} of {len(records)} trials have not ended: {', '.join(left)}; the same command goes on"
+        )
     failed = [record for record in records if record.status == "failed"]
     if not failed:
         return
@@ -125,7 +141,7 @@ def _follow(wave: Wave, sweep: Sweep) -> None:
             board.show()
             if sweep.dir.stop_path.exists() and _passed_on(sweep):
                 raise StoppedError(f"stopped; the same command goes on from {sweep.dir.path}")
-        _close(wave, sweep)
+        _close(sweep, wave.well)
     if wave.error is not None:
         lines = str(wave.error).strip().splitlines() or ["no message"]
         raise EnvironmentFaultError(
@@ -143,17 +159,24 @@ def _passed_on(sweep: Sweep) -> bool:
     return not training
 
 
-def _close(wave: Wave, sweep: Sweep) -> None:
-    """No trial is running any more: one that still says so was ended by the scheduler, or lost."""
-    for record in sweep.records():
-        if record.status != "running":
-            continue
-        if wave.error is None and sweep.space.scheduler.name != "none" and record.stage == "pretrain":
-            reason = f"ended early by the scheduler {sweep.space.scheduler.name}"
-            sweep.keep(replace(record, status="stopped", stage="", reason=reason))
+def _close(sweep: Sweep, well: Collection[str]) -> None:
+    """No trial is running any more: one that still says so was ended by the scheduler, or lost.
+
+    Args:
+        sweep: the sweep.
+        well: the trials that ended without a fault of their process.
+    """
+    scheduler = sweep.space.scheduler.name
+    for running in [record for record in sweep.records() if record.status == "running"]:
+        run_dir = sweep.dir.run_dir(running.name)
+        record = with_hours(replace(running, stage=""), run_dir, sweep.scaling(running.name))
+        if sweep.dir.stop_path.exists():
+            sweep.keep(replace(record, status="pending", reason="stopped on request"))
+        elif scheduler != "none" and record.name in well:
+            sweep.keep(replace(record, status="stopped", reason=f"ended early by the scheduler {scheduler}"))
         else:
             reason = "its process was lost again and again: killed, or out of memory?"
-            sweep.keep(replace(record, status="failed", stage="", reason=reason, error="EnvironmentFaultError"))
+            sweep.keep(replace(record, status="failed", reason=reason, error="EnvironmentFaultError"))
 
 
 @contextmanager

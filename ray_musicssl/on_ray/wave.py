@@ -8,7 +8,7 @@ Conventions:
 import math
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,11 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 
 from ray_musicssl.errors import EnvironmentFaultError
 from ray_musicssl.on_ray.room import runs_at_once, trial_cpus
-from ray_musicssl.on_ray.trial import TrialJob, run_trial
+from ray_musicssl.on_ray.trial import OWN_CPUS, TrialJob, run_trial
 from ray_musicssl.search_space.axis import Axis
 from ray_musicssl.search_space.sheet import SchedulerConfig
 from ray_musicssl.sweep_dir import SweepDir
 
-OWN_CPUS = 0.05  # of the process around a run: it waits
 LOSSES = 2  # how often a trial whose process was lost is begun again, from its own checkpoints
 
 
@@ -54,7 +53,10 @@ class _NoLines(TrialProgressCallback):
 
 
 class Wave(threading.Thread):
-    """Runs the trials in a thread of its own; `error` is what ended it, if anything did."""
+    """Runs the trials in a thread of its own.
+
+    `error` is what ended it, if anything did; `well` are the names of trials that Tune ended, or saw end, without a fault.
+    """
 
     def __init__(
         self,
@@ -77,15 +79,39 @@ class Wave(threading.Thread):
         """
         super().__init__(name="tune", daemon=True)
         self.error: BaseException | None = None
-        self.at_once = runs_at_once([job.config.scaling for job in jobs], own_cpus=OWN_CPUS)
+        self.well: frozenset[str] = frozenset()
+        self._name_of = _config_name(suggestions)
+        self.at_once = runs_at_once(
+            [job.config.scaling for job in jobs],
+            own_cpus=OWN_CPUS,
+            task_cpus=max(job.judgement.task_cpus for job in jobs),
+        )
         self._tuner = _tuner(jobs, sweep, scheduler, suggestions, at_once=self.at_once)
 
     def run(self) -> None:
         """Fit, until all trials have ended."""
         try:
-            self._tuner.fit()
+            fitted = self._tuner.fit()
+            self.well = ended_well([fitted[index] for index in range(len(fitted))], self._name_of)
         except Exception as error:  # noqa: BLE001  (kept for the main thread)
             self.error = error
+
+
+def _config_name(suggestions: Suggestions | None) -> Callable[[Mapping[str, Any]], str]:
+    """Gives a trial's name by what Tune has of it."""
+    if suggestions:
+        return lambda config: suggestions.job_at(config).record.name
+    return lambda config: str(config["trial"])
+
+
+def ended_well(results: Iterable[Any], name: Callable[[Mapping[str, Any]], str]) -> frozenset[str]:
+    """The names of trials that ended without a fault of their process.
+
+    Args:
+        results: Tune's, of each trial; one that never reported has no `config`, and no scheduler has ended it.
+        name: of a trial with such a `config`.
+    """
+    return frozenset(name(result.config) for result in results if not result.error and result.config)
 
 
 def _tuner(

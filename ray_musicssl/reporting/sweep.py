@@ -3,6 +3,7 @@
 Conventions:
     Points are scores x 100. A trial stands for a row of the paper if its preset is that row's and no other trial of the
     sweep has that preset, but for trials that differ by their seed alone: these count together, as their mean.
+    Trials that the space no longer names are told of and count nowhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ class SweepTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSweep:
-    """All trials of one sweep, in its order."""
+    """The trials of one sweep's space, in its order."""
 
     path: Path
     name: str
@@ -58,6 +59,7 @@ class FoundSweep:
     tasks: tuple[str, ...]
     trials: tuple[SweepTrial, ...]
     left_out: tuple[tuple[str, str], ...]  # name, reason
+    former: tuple[str, ...] = ()  # trials of an earlier space that this one no longer names; they count nowhere
 
     @property
     def scored(self) -> list[SweepTrial]:
@@ -114,7 +116,9 @@ def _read(sweep: SweepDir, found: Found) -> FoundSweep:
     facts = read_object(sweep.facts_path)
     runs = {run.path.resolve(): run for run in found.runs}
     there = sorted(path.parent.name for path in sweep.path.glob("runs/*/trial.json"))
-    records = [sweep.record(name) for name in dict.fromkeys([*facts["trials"], *there])]
+    # Of a space that is searched no trial is planned: all that are there are its own.
+    names = there if facts.get("search") == "optuna" else facts["trials"]
+    records = [sweep.record(name) for name in names]
     trials = [
         SweepTrial(record=record, run=runs.get(sweep.run_dir(record.name).path.resolve()))
         for record in records
@@ -128,6 +132,7 @@ def _read(sweep: SweepDir, found: Found) -> FoundSweep:
         tasks=tuple(facts["tasks"]),
         trials=tuple(trials),
         left_out=tuple((left["name"], left["reason"]) for left in facts.get("left_out", ())),
+        former=tuple(name for name in there if name not in names),
     )
 
 
@@ -135,7 +140,9 @@ def beside_paper(sweep: FoundSweep) -> list[BesidePaper]:
     """The paper's rows that trials of the sweep stand for, in the paper's order."""
     rows = []
     for preset, printed in PRESET_ROWS.items():
-        trials = [trial for trial in sweep.trials if trial.record.preset == preset]
+        # One run counts once, under however many names.
+        own = {trial.record.identity: trial for trial in sweep.trials if trial.record.preset == preset}
+        trials = list(own.values())
         kinds = [{key: value for key, value in trial.record.settings.items() if key != SEED} for trial in trials]
         scored = [trial for trial in trials if trial.points]
         if not scored or any(kind != kinds[0] for kind in kinds):
@@ -161,9 +168,26 @@ def mean_points(points: Points, columns: Sequence[PaperColumn]) -> float | None:
 
     Source: Ma et al. 2023, tables 2 and 3.
     """
-    tasks = dict.fromkeys(column.task for column in columns)
-    means = [np.mean([points[c.task, c.metric] for c in columns if c.task == task]) for task in tasks]
+    tasks: dict[str, dict[str, float]] = {}
+    for column in columns:
+        tasks.setdefault(column.task, {})[column.metric] = points[column.task, column.metric]
+    means = [task_mean(task, found) for task, found in tasks.items()]
     return float(np.mean(means)) if means else None
+
+
+def task_mean(task: str, found: Mapping[str, float]) -> float:
+    """The number by which a task counts in an average: the mean of its columns in the paper, its headline if one is missing.
+
+    Args:
+        task: a task's name.
+        found: its scores by metric, at least one.
+
+    Source: Ma et al. 2023, tables 2 and 3: ROC and AP of tags, valence and arousal of emotion count as one task each.
+    """
+    columns = [column.metric for column in COLUMNS if column.task == task]
+    if columns and set(columns) <= set(found):
+        return float(np.mean([found[metric] for metric in columns]))
+    return found[headline(task, list(found))]
 
 
 def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> float | None:

@@ -31,6 +31,8 @@ def sweep_in_words(sweep: FoundSweep) -> str:
     counts = {status: sum(trial.record.status == status for trial in sweep.trials) for status in _STATUSES}
     ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     words = [f"{sweep.about}. {len(sweep.trials)} trials: {ended}."]
+    if sweep.former:
+        words.append(f"No longer in the space, and in no table: {', '.join(sweep.former)}.")
     if sweep.scored:
         best = sweep.scored[0]
         settings = sweep_tables.trial_words(best)

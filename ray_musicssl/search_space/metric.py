@@ -20,7 +20,7 @@ AVERAGE = "average"
 class Metric:
     """The score by which trials are compared; larger is better."""
 
-    task: str = ""  # empty: the mean over the tasks of the space, of each its headline
+    task: str = ""  # empty: the mean over the tasks of the space, as the paper averages
     name: str = ""  # of the task's metrics; empty: its headline
 
     @property

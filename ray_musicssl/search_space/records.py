@@ -1,8 +1,8 @@
 """From a search space to the records of its trials, taking up what an earlier call of the same sweep left.
 
 Conventions:
-    A trial is the same trial if its name and its identity are. One that ended under the same judgement is not run again; one
-    that failed is tried again; one that changed is refused.
+    A trial is the same trial if its name and its identity are. One that ended under the same judgement, or now is not judged
+    at all, is not run again; one that failed is tried again; one that changed is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,17 @@ _OF_LABELS = ("feature.", "clustering.", "joint_features")
 _REMEDY = "use another --run-dir, rename the variant, or --fresh to run every trial anew"
 
 
-def plan_records(space: SearchSpace, sweep: SweepDir, *, shards_hash: str, judged_by: str) -> dict[str, TrialRecord]:
+def plan_records(
+    space: SearchSpace, sweep: SweepDir, *, shards_hash: str, judged_by: str, data: str = ""
+) -> dict[str, TrialRecord]:
     """The record of every trial of a space, by name, and write what is new of them.
 
     Args:
         space: the trials; of a space that Optuna searches, none is planned yet.
         sweep: where they are.
         shards_hash: of the audio they train on.
-        judged_by: hash of tasks, probe recipe and metric.
+        judged_by: as `judgement_hash` gives it; empty: nothing is probed, and scores that are there stay.
+        data: where the downstream data sets are.
 
     Raises:
         ResumeRefusedError: if the directory holds another trial of the same name, or a sweep on other audio.
@@ -58,6 +61,7 @@ def plan_records(space: SearchSpace, sweep: SweepDir, *, shards_hash: str, judge
         "scheduler": space.scheduler.name,
         "left_out": [{"name": left.name, "reason": left.reason} for left in space.left_out],
         "shards": shards_hash,
+        "data": data or before_data(sweep),
     }
     write_json(sweep.facts_path, facts)
     for record in records.values():
@@ -65,11 +69,21 @@ def plan_records(space: SearchSpace, sweep: SweepDir, *, shards_hash: str, judge
     return records
 
 
-def judgement_hash(space: SearchSpace, *, is_probed: bool) -> str:
-    """The hash of what a score is a score of: tasks, recipe and metric."""
-    if not is_probed:
-        return hash_of("nothing")
-    return hash_of([list(space.tasks), space.probe.model_dump(mode="json"), space.metric.words])
+def before_data(sweep: SweepDir) -> str:
+    """Where the data sets were that trials of the sweep were last probed on; empty if they never were."""
+    return str(read_json(sweep.facts_path).get("data", "")) if sweep.facts_path.exists() else ""
+
+
+def judgement_hash(space: SearchSpace, data: str) -> str:
+    """The hash of what a score is a score of: tasks, recipe, metric, and the folder of the data sets.
+
+    Args:
+        space: the trials.
+        data: the folder's resolved path; empty: nothing is probed, and so is what is given.
+    """
+    if not data:
+        return ""
+    return hash_of([list(space.tasks), space.probe.model_dump(mode="json"), space.metric.words, data])
 
 
 def new_record(trial: Trial, settings: Mapping[str, Any], judged_by: str) -> TrialRecord:
@@ -88,13 +102,24 @@ def new_record(trial: Trial, settings: Mapping[str, Any], judged_by: str) -> Tri
 
 
 def taken_up(new: TrialRecord, before: TrialRecord | None) -> TrialRecord:
-    """The record that a call begins with: what ended stays, all else waits, its time and hours kept."""
+    """The record that a call begins with: what ended stays, all else waits, its time and hours kept.
+
+    A call that probes nothing leaves scores as they are; one that judges otherwise than the last judges again.
+    """
     if before is None:
         return new
     kept = replace(new, wall_s=before.wall_s, cpu_hours=before.cpu_hours, gpu_hours=before.gpu_hours)
     # One that a scheduler ended has no score, however it would be judged.
-    if before.status == "stopped" or (before.status == "done" and before.judged_by == new.judged_by):
-        return replace(kept, status=before.status, reason=before.reason, score=before.score, scores=dict(before.scores))
+    is_same = before.status == "done" and new.judged_by in ("", before.judged_by)
+    if before.status == "stopped" or is_same:
+        return replace(
+            kept,
+            status=before.status,
+            reason=before.reason,
+            score=before.score,
+            scores=dict(before.scores),
+            judged_by=before.judged_by if is_same else new.judged_by,
+        )
     return kept
 
 

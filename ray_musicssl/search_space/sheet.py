@@ -68,7 +68,7 @@ class Sheet(Section):
     """Probed after each trial, `all` for every task; none given: the nine of the paper's tables 2 and 3."""
     probe: ProbeConfig = ProbeConfig()
     metric: str = "average"
-    """What says how good a trial is: `average` over its tasks, a task (its headline), or TASK.METRIC."""
+    """What says how good a trial is: `average` over its tasks as the paper's, a task (its headline), or TASK.METRIC."""
     search: Literal["random", "optuna"] = "random"
     """`optuna` chooses the values of continuous axes by the scores so far."""
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_by_name)] = SchedulerConfig()

@@ -23,6 +23,11 @@ def command(space: Path, tiny, run_dir: Path, log_path: Path) -> subprocess.Pope
         return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=variables)
 
 
+def begun(sweep: SweepDir, name: str) -> tuple[float, list[str]]:
+    """What a trial's process adds to whenever it begins: its minutes, and TensorBoard's files."""
+    return sweep.record(name).wall_s, sorted(path.name for path in sweep.run_dir(name).tensorboard_dir.glob("events*"))
+
+
 @pytest.mark.ray
 @pytest.mark.chaos
 def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_again(tiny, whole_run_dir, tmp_path):
@@ -52,6 +57,7 @@ def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_ag
         steps = newest_checkpoint(sweep.run_dir("b").checkpoints_dir)
         assert steps is None or steps.step < 10, "it was killed too late to prove anything"
         before = {path: path.stat().st_mtime_ns for path in sweep.run_dir("a").checkpoints_dir.rglob("*")}
+        begun_before = begun(sweep, "a")
         # Typed again at once, while processes of the first are still ending.
         commands.append(command(space, tiny, run_dir, log_path))
         assert commands[1].wait(DEADLINE_S) == 0, log_path.read_text()
@@ -65,6 +71,7 @@ def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_ag
     assert [sweep.record(name).status for name in ("a", "b")] == ["done", "done"]
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before
+    assert begun(sweep, "a") == begun_before
     ended = newest_checkpoint(sweep.run_dir("a").checkpoints_dir)
     whole = newest_checkpoint(whole_run_dir / "checkpoints")
     assert (ended.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()

@@ -9,7 +9,7 @@ import ray
 from ray_musicssl.config.scaling import ScalingConfig
 from ray_musicssl.errors import EnvironmentFaultError
 from ray_musicssl.on_ray import pretrain
-from ray_musicssl.on_ray.room import check_room, runs_at_once
+from ray_musicssl.on_ray.room import check_room, runs_at_once, trial_cpus
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_run_looks_for_room_before_it_starts(tiny, tmp_path, cluster_with, mon
     [
         ({"CPU": 2}, [scaling(1)], 2),  # 0.5 for the worker, 0.25 for a reader, 0.05 for itself: 0.8
         ({"CPU": 2}, [scaling(2), scaling(1)], 1),  # the largest decides: 1.3
-        ({"CPU": 2}, [scaling(0)], 4),  # it trains in its own process: half a CPU
+        ({"CPU": 2}, [scaling(0)], 4),  # it trains in its own process: half a CPU; nothing comes after it
         ({"CPU": 96, "GPU": 16}, [scaling(8, use_gpu=True)], 2),
         ({"CPU": 8, "GPU": 16}, [scaling(8, use_gpu=True)], 1),  # 4.3 CPUs each
     ],
@@ -91,3 +91,32 @@ def test_runs_of_which_one_alone_does_not_fit_are_refused(cluster_with):
     cluster_with(CPU=2)
     with pytest.raises(EnvironmentFaultError, match=r"scaling\.num_workers=4"):
         runs_at_once([scaling(1), scaling(4)], own_cpus=0.05)
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "count"),
+    [
+        ({"CPU": 2}, [scaling(0)], 2),  # 2 x 0.5 held leave 1; of 3 none could ever be probed
+        ({"CPU": 8}, [scaling(0, 2)], 7),
+        ({"CPU": 8}, [scaling(0, 2), scaling(1)], 7),  # the one that holds most decides
+        ({"CPU": 2}, [scaling(1)], 2),  # its worker has let go by then: 2 x 0.05 held
+        ({"CPU": 1.5}, [scaling(0)], 1),
+    ],
+)
+def test_runs_that_are_probed_leave_a_whole_cpu_for_a_task_whatever_they_hold(cluster_with, has, wanted, count):
+    cluster_with(**has)
+    found = runs_at_once(wanted, own_cpus=0.05, task_cpus=1.0)
+    assert found == count
+    assert has["CPU"] - found * max(trial_cpus(each, 0.05) for each in wanted) >= 1
+
+
+@pytest.mark.parametrize(("has", "wanted"), [(1, scaling(0)), (1, scaling(1)), (2, scaling(0, 3))])
+def test_a_run_beside_which_no_probe_could_ever_start_is_refused_before_it_trains(
+    cluster_with, monkeypatch, has, wanted
+):
+    cluster_with(CPU=has)
+    assert runs_at_once([wanted], own_cpus=0.05) >= 1
+    with pytest.raises(EnvironmentFaultError, match=rf"its probes ask for 1 each, but the cluster has {has}; "):
+        runs_at_once([wanted], own_cpus=0.05, task_cpus=1.0)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert runs_at_once([wanted], own_cpus=0.05, task_cpus=1.0) == 1

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from ray_musicssl.config.scaling import ScalingConfig
 from ray_musicssl.errors import DataError
-from ray_musicssl.on_ray import run_targets
+from ray_musicssl.on_ray import room, run_targets
 from ray_musicssl.on_ray import sweep as module
 from ray_musicssl.on_ray.sweep import Sweep
 from ray_musicssl.search_space.space import load_space
@@ -41,7 +42,7 @@ def calls(monkeypatch):
         if config.clustering.num_clusters in noted.broken:
             raise DataError("fewer frames than clusters")
         noted.fitted.append((out.name, config.feature))
-        return SimpleNamespace(hash=out.name)
+        return SimpleNamespace(hash=out.name, num_clusters=config.clustering.num_clusters)
 
     def label(shards, codebooks):
         noted.labelled.append([codebook.hash for codebook in codebooks])
@@ -74,6 +75,33 @@ def test_what_cannot_be_made_for_a_trial_is_its_failure_alone(sweep, calls):
     assert (record.status, record.reason, record.error) == ("failed", "fewer frames than clusters", "DataError")
 
 
+def test_labels_that_cannot_be_made_are_the_failure_of_the_trials_that_need_them(sweep, calls, monkeypatch):
+    whole = module.label
+
+    def label(shards, codebooks):
+        if any(codebook.num_clusters == 25 for codebook in codebooks):
+            raise DataError("no room for the labels")
+        return whole(shards, codebooks)
+
+    monkeypatch.setattr(module, "label", label)
+    jobs = sweep.jobs(sweep.space.wave(0))
+    assert [job.record.name for job in jobs] == ["a", "span5"]
+    record = sweep.record("k25")
+    assert (record.status, record.reason, record.error) == ("failed", "no room for the labels", "DataError")
+    assert sweep.record("a").status == "pending"
+
+
+def test_a_trial_with_more_workers_than_the_cluster_has_room_for_fails_alone(sweep, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(room.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    *fitting, last = sweep.space.wave(0)
+    wide = last.config.model_copy(update={"scaling": ScalingConfig(num_workers=16, use_gpu=False)})
+    assert sweep.with_room([*fitting, replace(last, config=wide)]) == fitting
+    record = sweep.record(last.name)
+    assert (record.status, record.error) == ("failed", "EnvironmentFaultError")
+    assert "scaling.num_workers=16" in record.reason
+
+
 def test_a_later_wave_takes_the_last_checkpoint_of_the_trial_that_it_waits_for(sweep, calls, monkeypatch):
     (second,) = sweep.space.wave(1)
     sweep.keep(replace(sweep.record("a"), status="done"))
@@ -98,3 +126,15 @@ def test_the_page_of_hyper_parameters_names_every_metric_of_the_tasks(sweep):
     assert sweep._tags() == ["pretrain/loss"]
     judged = replace(sweep, judgement=replace(sweep.judgement, data_dir=Path("data")))
     assert judged._tags() == ["score", "probe/gtzan_genre/accuracy"]
+
+
+def test_other_data_is_told_of_and_judges_every_trial_again(sweep, tmp_path, caplog):
+    folders = [tmp_path / name for name in ("here", "there")]
+    places = (sweep.space, sweep.dir, sweep.shards)
+    judged = Sweep.planned(*places, folders[0])
+    judged.keep(replace(judged.record("a"), status="done", score=0.5))
+    assert Sweep.planned(*places, folders[0]).record("a").score == 0.5
+    assert not caplog.text
+    again = Sweep.planned(*places, folders[1])
+    assert (again.record("a").status, again.record("a").score) == ("pending", None)
+    assert f"were probed on {folders[0]}; they are probed again on {folders[1]}" in caplog.text

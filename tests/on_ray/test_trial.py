@@ -11,6 +11,8 @@ from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError, StoppedError
 from ray_musicssl.on_ray import trial as stage
 from ray_musicssl.on_ray.trial import Judgement, TrialJob, run_trial
+from ray_musicssl.reporting.paper import COLUMNS, NINE_TASKS, PRESET_ROWS
+from ray_musicssl.reporting.sweep import mean_points
 from ray_musicssl.search_space.metric import Metric
 from ray_musicssl.sweep_dir import SweepDir, TrialRecord
 
@@ -100,6 +102,17 @@ def test_no_trial_begins_after_a_request_to_stop(job, trained):
     assert job.sweep.record("a") is None
 
 
+def test_a_trial_that_is_run_again_shows_it_in_its_minutes_and_its_event_files(job, trained):
+    """Twin of the tests on a cluster that nothing which ended is run again: they look at these two."""
+    run_dir, found = job.sweep.run_dir("a"), []
+    for _ in range(2):
+        record = job.sweep.record("a") or job.record
+        run_trial(replace(job, record=record), lambda _: None)
+        found.append((job.sweep.record("a").wall_s, len(list(run_dir.tensorboard_dir.glob("events*")))))
+    assert found[1][0] > found[0][0]
+    assert found[1][1] > found[0][1]
+
+
 def test_a_trial_that_is_not_probed_is_done_when_it_is_trained(job, trained):
     told = []
     run_trial(replace(job, judgement=replace(job.judgement, data_dir=None)), told.append)
@@ -117,8 +130,23 @@ def test_a_trial_that_is_not_probed_is_done_when_it_is_trained(job, trained):
         (Metric(task="nsynth_pitch"), None),
     ],
 )
-def test_a_score_is_the_mean_of_headlines_or_what_the_metric_names(job, metric, score):
+def test_a_score_is_the_mean_over_tasks_or_what_the_metric_names(job, metric, score):
     scores = {"gtzan_genre": {"accuracy": 0.5}, "emomusic": {"r2": 0.2, "r2_arousal": 0.1}}
     judgement = replace(job.judgement, tasks=tuple(scores), metric=metric)
     assert judgement.score(scores) == (score if score is None else pytest.approx(score))
     assert judgement.score({}) is None
+
+
+def test_the_average_is_the_papers_and_the_reports(job):
+    """Every printed row, scored by us as it is printed, has the paper's own average."""
+    nine = [column for column in COLUMNS if column.task in NINE_TASKS]
+    judgement = replace(job.judgement, tasks=NINE_TASKS)
+    for row in PRESET_ROWS.values():
+        scores = {
+            task: {c.metric: row.values[task, c.metric] / 100 for c in nine if c.task == task} for task in NINE_TASKS
+        }
+        scores["emomusic"]["r2"] = 0.0  # of the two columns, whatever else was scored
+        average = judgement.score(scores)
+        assert average is not None
+        assert 100 * average == pytest.approx(row.average, abs=0.11)
+        assert 100 * average == pytest.approx(mean_points(row.values, nine))

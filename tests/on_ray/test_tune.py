@@ -8,7 +8,7 @@ import pytest
 from ray_musicssl.errors import DataError, ResumeRefusedError
 from ray_musicssl.on_ray.tune import tune
 from ray_musicssl.search_space.space import load_space
-from ray_musicssl.sweep_dir import SweepDir
+from ray_musicssl.sweep_dir import SweepDir, read_record
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 PROBE = "tasks: [gtzan_genre]\nprobe: {num_seeds: 1, max_epochs: 2, hidden_dim: 8}\n"
@@ -31,9 +31,12 @@ def write_space(tiny, tmp_path):
     return write
 
 
-def marks(run_dir: Path) -> dict[str, int]:
-    """When each trial's run and score were last written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in run_dir.glob("runs/*/done-pretrain.json")}
+def marks(run_dir: Path) -> dict[str, tuple[float, list[str]]]:
+    """What each trial's process adds to whenever it begins: its minutes, and TensorBoard's files."""
+    return {
+        path.parent.name: (read_record(path).wall_s, sorted(file.name for file in path.parent.glob("tb/events*")))
+        for path in run_dir.glob("runs/*/trial.json")
+    }
 
 
 def test_a_sweep_ends_with_all_trials_done_runs_nothing_again_and_only_a_variant_that_is_added(

@@ -12,6 +12,7 @@ from ray_musicssl.reporting.paper import PRESET_ROWS
 from ray_musicssl.reporting.sweep import beside_paper, effects, find_sweeps, mean_points, rank_correlation
 from ray_musicssl.reporting.sweep_section import paper_tables, sweep_in_words
 from ray_musicssl.reporting.sweep_tables import failures_table, trials_table
+from ray_musicssl.run_dir import read_json
 from ray_musicssl.sweep_dir import TrialRecord
 
 from .conftest import write_json, write_run
@@ -54,7 +55,7 @@ def root(tmp_path):
         log = [{"step": step, "pretrain/loss": 3.0 / step} for step in range(1, 30)]
         write_run(path, entry.preset, log, objective={"name": "music2vec", "top_k": 3})
         write_json(path / "trial.json", asdict(entry))
-    facts = {"name": "t3", "about": "About it", "trials": list(SCORES), "tasks": TASKS, "metric": "average"}
+    facts = {"name": "t3", "about": "About it", "trials": [*SCORES, "crop5s"], "tasks": TASKS, "metric": "average"}
     write_json(tmp_path / "sweep.json", facts | {"left_out": [{"name": "span50", "reason": "too long"}]})
     return tmp_path
 
@@ -65,7 +66,7 @@ def sweep(root):
     return found
 
 
-def test_trials_are_in_the_sweeps_order_with_those_it_no_longer_names_after_them(sweep):
+def test_trials_are_in_the_sweeps_order(sweep):
     assert [trial.record.name for trial in sweep.trials] == [*SCORES, "crop5s"]
     assert [trial.record.name for trial in sweep.scored] == ["vanilla", "prob50", "span5"]
     assert sweep.trials[0].points == {("giantsteps_key", "weighted_score"): 20, ("gtzan_genre", "accuracy"): 60}
@@ -89,16 +90,54 @@ def test_the_papers_rows_stand_beside_ours_and_orders_are_compared(sweep):
 
 def test_trials_of_one_preset_that_differ_by_more_than_a_seed_are_no_row_of_the_paper(root):
     settings = {"masking.mask_length": 5, "masking.mask_prob": 0.65}
-    twin = record("vanilla", name="other", settings=settings)
+    facts = read_json(root / "sweep.json")
+    write_json(root / "sweep.json", facts | {"trials": [*facts["trials"], "other"]})
+    twin = record("vanilla", name="other", identity="o", settings=settings)
     write_json(root / "runs/other/trial.json", asdict(twin))
     (sweep,) = find_sweeps(find(root))
     assert "music2vec-vanilla" not in [row.preset for row in beside_paper(sweep)]
     own = {"masking.mask_length": 10, "masking.mask_prob": 0.65, "training.seed": 7}
     scores = {"gtzan_genre": {"accuracy": 0.7}}
-    write_json(root / "runs/other/trial.json", asdict(record("vanilla", name="other", settings=own, scores=scores)))
+    write_json(
+        root / "runs/other/trial.json",
+        asdict(record("vanilla", name="other", identity="o", settings=own, scores=scores)),
+    )
     (sweep,) = find_sweeps(find(root))
     (row,) = [row for row in beside_paper(sweep) if row.preset == "music2vec-vanilla"]
     assert (row.names, dict(row.points)) == (("vanilla", "other"), {("gtzan_genre", "accuracy"): 65.0})
+
+
+def test_trials_that_the_space_no_longer_names_are_told_of_and_in_no_table(root):
+    """`seeds: [0]`, then `seeds: [0, 1]`: the first trial is there under two names."""
+    (before,) = find_sweeps(find(root))
+    scores = {"giantsteps_key": {"weighted_score": 0.9}, "gtzan_genre": {"accuracy": 0.9}}
+    write_json(root / "runs/old/trial.json", asdict(record("vanilla", name="old", scores=scores, score=0.9)))
+    (sweep,) = find_sweeps(find(root))
+    assert sweep.former == ("old",)
+    assert "No longer in the space, and in no table: old." in sweep_in_words(sweep)
+    assert [trial.record.name for trial in sweep.trials] == [trial.record.name for trial in before.trials]
+    assert beside_paper(sweep) == beside_paper(before)
+    assert sweep.scored[0].record.name == "vanilla"
+
+
+def test_a_run_of_two_names_counts_once_beside_the_paper(root):
+    facts = read_json(root / "sweep.json")
+    write_json(root / "sweep.json", facts | {"trials": [*facts["trials"], "twin", "other"]})
+    for name, seed, genre in (("twin", 7, 0.9), ("other", 8, 0.7)):
+        settings = {"masking.mask_length": 10, "masking.mask_prob": 0.65, "training.seed": seed}
+        scores = {"gtzan_genre": {"accuracy": genre}}
+        write_json(
+            root / f"runs/{name}/trial.json",
+            asdict(record("vanilla", name=name, identity=name[:1], settings=settings, scores=scores)),
+        )
+    (sweep,) = find_sweeps(find(root))
+    (three,) = [row for row in beside_paper(sweep) if row.preset == "music2vec-vanilla"]
+    assert three.points["gtzan_genre", "accuracy"] == pytest.approx((60 + 90 + 70) / 3)
+    twin = record("vanilla", name="twin", settings={"masking.mask_length": 10, "masking.mask_prob": 0.65})
+    write_json(root / "runs/twin/trial.json", asdict(twin))
+    (sweep,) = find_sweeps(find(root))
+    (two,) = [row for row in beside_paper(sweep) if row.preset == "music2vec-vanilla"]
+    assert two.points["gtzan_genre", "accuracy"] == pytest.approx((60 + 70) / 2)
 
 
 def test_the_mean_of_all_columns_is_the_papers_average():

@@ -22,10 +22,11 @@ def sweep(tmp_path):
 def plan(sweep, tmp_path):
     """Plan the records of a file with these lines: `plan("variants: ...")`."""
 
-    def planned(lines, *, shards_hash="audio", judged_by="j", **words):
+    def planned(lines, *, shards_hash="audio", judged_by="j", data="", **words):
         path = tmp_path / "few.yaml"
         path.write_text(BASE + lines)
-        return plan_records(load_space(path, **words), sweep, shards_hash=shards_hash, judged_by=judged_by)
+        space = load_space(path, **words)
+        return plan_records(space, sweep, shards_hash=shards_hash, judged_by=judged_by, data=data)
 
     return planned
 
@@ -78,6 +79,22 @@ def test_a_trial_judged_otherwise_is_judged_again_but_one_that_was_ended_early_i
     assert [record.status for record in records.values()] == ["pending", "stopped"]
 
 
+def test_a_call_that_probes_nothing_keeps_scores_and_what_they_are_scores_of(plan, sweep):
+    plan(TWO, data="/data")
+    end(sweep, "a", scores={"gtzan_genre": {"accuracy": 0.5}})
+    before = sweep.record("a")
+    assert plan(TWO, judged_by="")["a"] == before
+    assert read_json(sweep.facts_path)["data"] == "/data"
+    assert plan(TWO, data="/data")["a"] == before
+
+
+def test_a_trial_that_was_never_probed_is_once_there_is_something_to_probe_it_on(plan, sweep):
+    plan(TWO, judged_by="")
+    end(sweep, "a", score=None)
+    assert plan(TWO, judged_by="")["a"].status == "done"
+    assert plan(TWO)["a"].status == "pending"
+
+
 def test_a_changed_trial_and_other_audio_are_refused(plan, sweep):
     plan(TWO)
     with pytest.raises(ResumeRefusedError, match=r"another trial of the name b .*mask_length=4, masking.mask_length=5"):
@@ -87,11 +104,12 @@ def test_a_changed_trial_and_other_audio_are_refused(plan, sweep):
     assert sweep.record("b").overrides == ("masking.mask_length=5",)
 
 
-def test_a_judgement_is_tasks_recipe_and_metric(tmp_path):
+def test_a_judgement_is_tasks_recipe_metric_and_data(tmp_path):
     path = tmp_path / "x.yaml"
     found = set()
     for lines in ("", "probe: {num_seeds: 9}\n", "metric: gtzan_genre\n"):
         path.write_text(BASE + lines + TWO)
-        found.add(judgement_hash(load_space(path), is_probed=True))
-    found.add(judgement_hash(load_space(path), is_probed=False))
+        found.add(judgement_hash(load_space(path), "here"))
+    found.add(judgement_hash(load_space(path), "there"))
+    assert judgement_hash(load_space(path), "") == ""
     assert len(found) == 4
