@@ -71,7 +71,9 @@ class SweepBoard:
         seconds = record.wall_s
         if record.status == "running":
             seconds += time.monotonic() - self._began.setdefault(record.name, time.monotonic())
-        return Row(record=record, step=int(last.get("step", 0)), loss=last.get("pretrain/loss"), minutes=max(seconds, 0) / 60)
+        return Row(
+            record=record, step=int(last.get("step", 0)), loss=last.get("pretrain/loss"), minutes=max(seconds, 0) / 60
+        )
 
     def show(self) -> None:
         """Bring what is shown up to date."""
