@@ -3,7 +3,7 @@
 # make test   every check and test that fits 2 cores and 20 minutes
 # make equivalence   encoders and losses beside transformers and torchaudio, with the largest differences
 # make bench  k-means beside scikit-learn and faiss, features beside torchaudio and librosa: Markdown tables (half an hour)
-# make check  formatting, lint, types and the quick tests, without Ray: within a minute
+# make check  formatting, lint, types and the quick tests, without Ray: two minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
