@@ -10,10 +10,7 @@ Conventions:
 
 import logging
 import shutil
-import signal
-import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +28,7 @@ from ray_musicssl.run_dir import locked
 from ray_musicssl.search_space.space import SearchSpace
 from ray_musicssl.sweep_dir import SweepDir, TrialRecord
 from ray_musicssl.tasks.listing import check_task
+from ray_musicssl.training.supervise import stop_on_signal
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +132,7 @@ def _judge_end(records: Sequence[TrialRecord]) -> None:
 def _follow(wave: Wave, sweep: Sweep) -> None:
     """Show a wave until it ends or somebody asks to stop; then close the books on its trials."""
     board = SweepBoard(sweep.dir, [record.name for record in sweep.records()])
-    with _stop_on_signal(sweep.dir), board.shown():
+    with stop_on_signal(sweep.dir.stop_path), board.shown():
         wave.start()
         while wave.is_alive():
             wave.join(POLL_S)
@@ -177,23 +175,3 @@ def _close(sweep: Sweep, well: Collection[str]) -> None:
         else:
             reason = "its process was lost again and again: killed, or out of memory?"
             sweep.keep(replace(record, status="failed", reason=reason, error="EnvironmentFaultError"))
-
-
-@contextmanager
-def _stop_on_signal(sweep: SweepDir) -> Iterator[None]:
-    """First SIGTERM or Ctrl-C: trials save and stop. Second: give up at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(_signal: int, _frame: object) -> None:
-        if sweep.stop_path.exists():
-            raise KeyboardInterrupt
-        sweep.stop_path.touch()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -45,7 +45,7 @@ def supervise(run: Run, fit: Callable[[], None]) -> None:
     set_aside_unsound(run.run_dir)
     thread = _Thread(fit)
     try:
-        with _stop_on_signal(run), progress("pretrain", run.config.training.max_steps, "steps") as meter:
+        with stop_on_signal(run.stop_path), progress("pretrain", run.config.training.max_steps, "steps") as meter:
             _follow(thread, run, meter)
     finally:
         is_stopped = run.stop_path.exists()
@@ -118,16 +118,22 @@ def _note(last: dict[str, float], run: Run) -> str:
 
 
 @contextmanager
-def _stop_on_signal(run: Run) -> Iterator[None]:
-    """First SIGTERM or Ctrl-C: save and stop. Second: give up at once."""
+def stop_on_signal(stop_path: Path) -> Iterator[None]:
+    """First SIGTERM or Ctrl-C: ask, by a file, that work is saved and stopped. Second: give up at once.
+
+    Only the main thread of a process can do so; elsewhere nothing is changed.
+
+    Raises:
+        KeyboardInterrupt: at the second signal.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(_signal: int, _frame: object) -> None:
-        if run.stop_path.exists():
+        if stop_path.exists():
             raise KeyboardInterrupt
-        run.stop_path.touch()
+        stop_path.touch()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
