@@ -34,7 +34,9 @@ Scores = Mapping[str, float]
 # Does the work once and says what came of it: scores by name, or what computes them after the clock has stopped.
 Step = Callable[[], Scores | Callable[[], Scores]]
 
-CPU_S = "cpu_s"  # a score of this name stands for the process's own CPU seconds (work done in other processes)
+# Scores of these names stand for what was clocked: the work was done in other processes, or not all of it counts.
+CPU_S = "cpu_s"
+WALL_S = "wall_s"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _MB = 2**20
 
@@ -128,7 +130,7 @@ def best_peer(timings: Sequence[Timing]) -> Timing | None:
 def markdown(timings: Sequence[Timing], *, title: str, item: str = "items") -> str:
     """One table: medians, ratios to the best peer, and the scores each case gave."""
     best = best_peer(timings)
-    scores = list(dict.fromkeys(name for timing in timings for name in timing.scores if name != CPU_S))
+    scores = list(dict.fromkeys(name for timing in timings for name in timing.scores if name not in (CPU_S, WALL_S)))
     head = ["case", "CPU s", "wall s", f"{item} per CPU s", "CPU ratio", "wall ratio", "peak RSS MB", *scores]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for timing in timings:
@@ -224,7 +226,8 @@ def _timed(step: Step) -> _Reply:
     found = step()
     cpu_s, wall_s, peak_mb = time.process_time() - cpu_s, time.perf_counter() - wall_s, _peak_mb()
     scores = found() if callable(found) else found
-    return _Reply(cpu_s=scores.get(CPU_S, cpu_s), wall_s=wall_s, peak_mb=peak_mb, scores=dict(scores))
+    wall_s, cpu_s = scores.get(WALL_S, wall_s), scores.get(CPU_S, cpu_s)
+    return _Reply(cpu_s=cpu_s, wall_s=wall_s, peak_mb=peak_mb, scores=dict(scores))
 
 
 def _peak_mb() -> float:

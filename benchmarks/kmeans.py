@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import kmeans_peers as peers
 from benchmarks.compare import Case, Step, as_json, compare, markdown, write_results
 from benchmarks.kmeans_peers import Problem
+from benchmarks.kmeans_to_score import Uneven, to_score
 
 NUM_ITERATIONS = {39: 5, 768: 2}
 # What faiss brings along does not know new processors and would run on code of 2004.
@@ -27,6 +28,7 @@ TRAINING = (
     Problem(num_rows=100_000, dim=39, num_clusters=2000),
     Problem(num_rows=40_000, dim=768, num_clusters=2000),
 )
+TO_SCORE = Uneven(num_rows=100_000, dim=768, num_clusters=2000)
 LABELLING = (Problem(num_rows=30_000, dim=768, num_clusters=500),)
 
 
@@ -104,6 +106,10 @@ def main(words: Sequence[str] | None = None) -> None:
             timings = compare(cases_of(problem), rounds=asked.rounds)
             print(markdown(timings, title=title, item="rows"), flush=True)
             results.append(as_json(timings, title=title))
+    if asked.only in (title := f"time to the recipe's score {TO_SCORE.title}"):
+        timings = to_score(TO_SCORE, rounds=asked.rounds)
+        print(markdown(timings, title=title, item="rows"), flush=True)
+        results.append(as_json(timings, title=title))
     if asked.json:
         write_results(asked.json, results)
 

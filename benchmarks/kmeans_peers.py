@@ -63,7 +63,11 @@ def fit_lloyd(problem: Problem, num_iterations: int) -> Step:
 
     def run() -> Float32[np.ndarray, "clusters dim"]:
         settings = {"n_init": 1, "max_iter": num_iterations, "tol": 0, "algorithm": "lloyd"}
-        return _sklearn("KMeans", problem.num_clusters, init=problem.start(rows), **settings).fit(rows).cluster_centers_
+        return (
+            sklearn_model("KMeans", problem.num_clusters, init=problem.start(rows), **settings)
+            .fit(rows)
+            .cluster_centers_
+        )
 
     return _scored(rows, run)
 
@@ -76,7 +80,7 @@ def fit_minibatch(problem: Problem, num_iterations: int) -> Step:
     def run() -> Float32[np.ndarray, "clusters dim"]:
         # One pass more than Lloyd's updates: `fit` judges its centroids in a pass of its own, which this does not.
         settings = {"n_init": 1, "max_iter": num_iterations + 1, "tol": 0.0, "max_no_improvement": None}
-        model = _sklearn(
+        model = sklearn_model(
             "MiniBatchKMeans",
             problem.num_clusters,
             init=problem.start(rows),
@@ -122,12 +126,12 @@ def label_ours(problem: Problem) -> Step:
     return _labelled(problem, run)
 
 
-def label_sklearn(problem: Problem) -> Step:
+def labelsklearn_model(problem: Problem) -> Step:
     """scikit-learn's `predict`."""
     rows = problem.rows()
     warnings.simplefilter("ignore")
     centroids = _means(problem, rows)
-    model = _sklearn("KMeans", problem.num_clusters, init=centroids, n_init=1, max_iter=1).fit(centroids)
+    model = sklearn_model("KMeans", problem.num_clusters, init=centroids, n_init=1, max_iter=1).fit(centroids)
     return _labelled(problem, lambda rows, _: model.predict(rows))
 
 
@@ -174,7 +178,8 @@ def label_torch(problem: Problem) -> Step:
     return _labelled(problem, run)
 
 
-def _sklearn(name: str, num_clusters: int, **settings: Any) -> Any:
+def sklearn_model(name: str, num_clusters: int, **settings: Any) -> Any:
+    """An estimator of `sklearn.cluster`."""
     return getattr(importlib.import_module("sklearn.cluster"), name)(num_clusters, **settings)
 
 
@@ -182,7 +187,7 @@ def _scored(rows: Float32[np.ndarray, "frames dim"], run: Callable[[], Float32[n
     def step() -> Callable[[], Scores]:
         centroids = run()
         sample = rows[:: max(1, len(rows) // 20_000)]
-        return lambda: {"score": _mean_distance(sample, centroids)}
+        return lambda: {"score": mean_distance(sample, centroids)}
 
     return step
 
@@ -216,7 +221,8 @@ def _scores(rows: Any, centroids: Any) -> Any:
     return np.vecdot(wide, wide) - 2 * rows.astype(np.float64) @ wide.T
 
 
-def _mean_distance(rows: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"]) -> float:
+def mean_distance(rows: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"]) -> float:
+    """Mean squared distance of the rows to their nearest centroids."""
     wide = centroids.astype(np.float32)
     lowest = (np.vecdot(wide, wide) - 2 * rows @ wide.T).min(axis=1)
     return float((lowest + np.vecdot(rows, rows)).mean(dtype=np.float64))

@@ -47,7 +47,8 @@ def search_wave(sweep: Sweep) -> Wave | None:
         first=[_point(sweep, record) for record in records if record not in ended],
         count=count,
         job_at=lambda values: _job_at(sweep, values, example),
-        seed=example.config.training.seed,
+        # Not the seed of the call before: Optuna would draw the points that are there already.
+        seed=example.config.training.seed + len(records),
     )
     return Wave([example], sweep.dir, space.scheduler, suggestions=suggestions)
 

@@ -176,7 +176,7 @@ def _scheduler(config: SchedulerConfig, max_steps: int) -> TrialScheduler:
 
 def _optuna(suggestions: Suggestions) -> Any:
     try:
-        import optuna  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        import optuna  # noqa: PLC0415
         from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
     except ImportError as error:
         raise EnvironmentFaultError(

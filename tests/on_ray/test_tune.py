@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ray_musicssl.config.loading import read_run_config
 from ray_musicssl.errors import DataError, ResumeRefusedError
 from ray_musicssl.on_ray.tune import tune
 from ray_musicssl.search_space.space import load_space
@@ -24,7 +25,8 @@ def write_space(tiny, tmp_path):
         lines = [f"  {key}: {value}" for key, value in settings.items()]
         rows = [f"  {name}: {json.dumps(own)}" for name, own in variants.items()]
         path = tmp_path / "few.yaml"
-        text = ["about: tiny runs", f"preset: {tiny.preset}", "overrides:", *lines, "variants:", *rows, PROBE, more]
+        named = ["variants:", *rows] if rows else []
+        text = ["about: tiny runs", f"preset: {tiny.preset}", "overrides:", *lines, *named, PROBE, more]
         path.write_text("\n".join(text))
         return path
 
@@ -82,19 +84,54 @@ def test_a_trial_that_cannot_be_trained_fails_alone_with_its_reason(
         tune(load_space(write_space({"long": variants["long"]})), run_dir=run_dir, shards=tiny.shards.path)
 
 
-def test_a_scheduler_ends_a_trial_that_does_badly_and_it_is_not_begun_again(tiny, write_space, tmp_path, cluster):
+@pytest.mark.parametrize(
+    ("scheduler", "num_good"),
+    [
+        ("{name: asha, grace_fraction: 0.005, reduction_factor: 2}", 1),
+        ("{name: median, grace_fraction: 0.005}", 3),  # Ray's rule needs the means of three others
+    ],
+    ids=["asha", "median"],
+)
+def test_a_scheduler_ends_a_trial_that_does_badly_and_it_is_not_begun_again(
+    tiny, write_space, tmp_path, cluster, scheduler, num_good
+):
     run_dir = tmp_path / "sweep"
-    # Two CPUs each, so one after the other: the second is held against the first at its tenth step.
+    # Two CPUs each, so one after the other: the bad one is held against the others at its tenth step.
     alone = {"scaling.threads_per_worker": 4}
     variants = {
-        "good": {"optim.peak_lr": 1e-3, "training.max_steps": 40, **alone},
-        "bad": {"optim.peak_lr": 1e-12, "training.max_steps": 2000, "training.checkpoint_every_steps": 2000, **alone},
-    }
-    space = write_space(variants, more="scheduler: {name: asha, grace_fraction: 0.005, reduction_factor: 2}")
+        f"good{number}": {"optim.peak_lr": 1e-3 + number * 1e-4, "training.max_steps": 40, **alone}
+        for number in range(num_good)
+    } | {"bad": {"optim.peak_lr": 1e-12, "training.max_steps": 2000, "training.checkpoint_every_steps": 2000, **alone}}
+    space = write_space(variants, more=f"scheduler: {scheduler}")
     for _ in range(2):
         tune(load_space(space), run_dir=run_dir, shards=tiny.shards.path)
-        good, bad = (SweepDir(run_dir).record(name) for name in variants)
-        assert (good.status, bad.status) == ("done", "stopped")
-        assert bad.reason == "ended early by the scheduler asha"
+        records = {name: SweepDir(run_dir).record(name) for name in variants}
+        assert {name: record.status for name, record in records.items() if name != "bad"} == dict.fromkeys(
+            list(variants)[:-1], "done"
+        )
+        assert records["bad"].status == "stopped"
+        assert records["bad"].reason == f"ended early by the scheduler {scheduler[7:].split(',')[0]}"
     steps = [int(json.loads(line)["step"]) for line in (run_dir / "runs/bad/metrics.jsonl").read_text().splitlines()]
     assert 10 <= steps[-1] < 2000
+
+
+def test_optuna_chooses_points_inside_the_axis_and_a_further_sample_runs_only_that_one(
+    tiny, write_space, gtzan_dir, tmp_path, cluster
+):
+    run_dir = tmp_path / "sweep"
+    places = {"run_dir": run_dir, "shards": tiny.shards.path, "data": gtzan_dir}
+    axis = "search: optuna\naxes: {optim.weight_decay: {loguniform: [1.0e-4, 1.0e-2]}}\n"
+    tune(load_space(write_space({}, more=f"{axis}samples: 2")), **places)
+    before = marks(run_dir)
+    tune(load_space(write_space({}, more=f"{axis}samples: 3")), **places)
+    after = marks(run_dir)
+    assert (len(before), len(after)) == (2, 3)
+    assert {name: after[name] for name in before} == before
+    records = [SweepDir(run_dir).record(name) for name in after]
+    assert {record.status for record in records} == {"done"}
+    decays = {record.settings["optim.weight_decay"] for record in records}
+    assert len(decays) == 3
+    assert all(1e-4 <= decay <= 1e-2 for decay in decays)
+    for record in records:
+        trained = read_run_config(SweepDir(run_dir).run_dir(record.name).path)
+        assert trained.optim.weight_decay == record.settings["optim.weight_decay"]
