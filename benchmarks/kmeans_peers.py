@@ -126,7 +126,7 @@ def label_ours(problem: Problem) -> Step:
     return _labelled(problem, run)
 
 
-def labelsklearn_model(problem: Problem) -> Step:
+def label_sklearn(problem: Problem) -> Step:
     """scikit-learn's `predict`."""
     rows = problem.rows()
     warnings.simplefilter("ignore")

@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 
 from ray_musicssl.config.section import Section
 
+Statistics = Literal["mean", "mean+sd"]
+
 
 class ProbeConfig(Section):
     """One recipe for every task.
@@ -22,6 +24,9 @@ class ProbeConfig(Section):
     pooling: Literal["task", "embeddings", "outputs"] = "task"
     """What is averaged over the windows of a track: features before the probe, or the probe's outputs; `task` is what the
     task says. Beats have neither."""
+    statistics: Statistics = "mean"
+    """What is kept of an encoder's frames in a window: their mean, or their standard deviation too. Of hand-made features it
+    is always both; beats have frames. Source: the paper keeps the mean."""
     batch_size: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_epochs: int = Field(default=100, ge=1)

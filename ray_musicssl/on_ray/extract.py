@@ -20,6 +20,7 @@ from ray_musicssl.probing.features import (
     Pool,
     extract_chunk,
     load_facts,
+    pooled_dim,
     save_chunk,
 )
 from ray_musicssl.probing.sources import Source, open_features
@@ -42,10 +43,16 @@ class FeatureSet:
         """About the size of all its features."""
         return sum(self.chunk_bytes(chunk) for chunk in self.chunks)
 
+    @property
+    def values_a_vector(self) -> int:
+        """Values, of all layers, of one example or frame."""
+        dim = pooled_dim(self.source.dim, self.pool) if self.pool else self.source.dim
+        return self.source.num_layers * dim
+
     def chunk_bytes(self, chunk: ChunkPlan) -> int:
         """About the size of a chunk's features."""
         vectors = len(chunk.examples) if self.pool else chunk.audio_s * self.source.frame_rate
-        return round(vectors * self.source.num_layers * self.source.dim * BYTES_PER_VALUE)
+        return round(vectors * self.values_a_vector * BYTES_PER_VALUE)
 
     def failed(self) -> Counter[str]:
         """How many examples' audio could not be used after all, by reason; once everything is extracted."""

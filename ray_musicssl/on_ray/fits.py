@@ -42,7 +42,7 @@ class Job:
     task: str
     data: TaskData
     data_hash: str
-    config: ProbeConfig  # with the pooling that the task has in the end
+    config: ProbeConfig  # with the pooling and the statistics that it has in the end
 
     @property
     def source(self) -> Source:
@@ -55,7 +55,7 @@ class Job:
         if self.config.pooling != "embeddings":
             return self.features.size_bytes + WORKER_BYTES
         num_tracks = len({example.track for example in self.data.examples})
-        return num_tracks * self.source.num_layers * self.source.dim * MEAN_BYTES + WORKER_BYTES
+        return num_tracks * self.features.values_a_vector * MEAN_BYTES + WORKER_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)

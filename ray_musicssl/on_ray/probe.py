@@ -22,7 +22,7 @@ from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.extract import FeatureSet, extract
 from ray_musicssl.on_ray.fits import Fit, Job, run_fits
 from ray_musicssl.on_ray.session import session
-from ray_musicssl.probing.features import plan_chunks
+from ray_musicssl.probing.features import Pool, plan_chunks
 from ray_musicssl.probing.identity import audio_identity
 from ray_musicssl.probing.results import (
     FitScore,
@@ -142,7 +142,8 @@ def _plan(
     cache_dir: Path,
 ) -> Job:
     task: Task = TASKS.load(name)()
-    pool = None if task.kind == "beats" else "mean"
+    statistics = "mean+sd" if source.origin.kind == "baseline" else config.statistics
+    pool = None if task.kind == "beats" else statistics
     answers = [[example.id, example.track, example.split, example.target] for example in data.examples]
     folder = cache_dir / source.content_hash / f"{pool or 'frames'}-{hash_of(audio)}"
     return Job(
@@ -151,17 +152,18 @@ def _plan(
         task=name,
         data=data,
         data_hash=hash_of([audio, answers, list(data.classes)]),
-        config=_with_pooling(config, task),
+        config=_resolved(config, task, pool),
     )
 
 
-def _with_pooling(config: ProbeConfig, task: Task) -> ProbeConfig:
-    """The recipe with the pooling that the task has in the end: asked for by name or not, it is the same recipe."""
-    if task.kind == "beats" and config.pooling == "embeddings":
-        logger.warning("pooling=embeddings has no effect on %s: beats have no windows to average", task.name)
-    if task.kind == "beats":
-        return config.model_copy(update={"pooling": "outputs"})
-    return config.model_copy(update={"pooling": task.pooling}) if config.pooling == "task" else config
+def _resolved(config: ProbeConfig, task: Task, pool: Pool) -> ProbeConfig:
+    """The recipe as the task has it in the end: what is asked for by name or not, or has no effect, is the same recipe."""
+    if pool is None:
+        if config.pooling == "embeddings":
+            logger.warning("pooling=embeddings has no effect on %s: beats have no windows to average", task.name)
+        return config.model_copy(update={"pooling": "outputs", "statistics": "mean"})
+    pooling = task.pooling if config.pooling == "task" else config.pooling
+    return config.model_copy(update={"pooling": pooling, "statistics": pool})
 
 
 def _forget(jobs: Sequence[Job]) -> None:
@@ -280,6 +282,7 @@ def _score(job: Job, fits: Sequence[FitScore]) -> TaskScore:
         layers=job.source.num_layers,
         lr=rate if has_grid else None,
         valid_by_lr={f"{lr:g}": spread(scores)[headline] for lr, scores in valid.items()} if has_grid else {},
+        statistics=job.features.pool,
         notes=list(job.data.notes),
         details=runs[0].details,
         official=job.data.official,

@@ -1,8 +1,8 @@
 """Features made by hand, probed like an encoder: what a model has to beat.
 
 Conventions:
-    One layer. Pooled: the mean and then the standard deviation of every dimension over time. Frames lie on the encoder's
-    grid (50 Hz); of MFCC's 100 Hz frames every second one is taken, which sees the same samples as the encoder's frame.
+    One layer. Frames lie on the encoder's grid (50 Hz); of MFCC's 100 Hz frames every second one is taken, which sees the
+    same samples as the encoder's frame.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from ray_musicssl.config.harmony import ChromaConfig
 from ray_musicssl.features.chroma import Chroma
 from ray_musicssl.features.mfcc import Mfcc
 from ray_musicssl.features.semitone import Semitone
-from ray_musicssl.probing.features import Pool
+from ray_musicssl.probing.features import Pool, pooled
 from ray_musicssl.run_dir import hash_of
 
 NUM_COEFFICIENTS = 13
@@ -28,7 +28,7 @@ _VERSION = 1  # raise when the same audio gives other numbers: caches are filed 
 
 
 class HandMadeFeatures:
-    """What hand-made features share: frames of one kind on the encoder's grid, and their mean and spread."""
+    """What hand-made features share: frames of one kind on the encoder's grid."""
 
     name: str
     num_layers = 1
@@ -43,12 +43,12 @@ class HandMadeFeatures:
         """
         identity = {"name": self.name, "version": _VERSION, "parts": [part.model_dump() for part in parts]}
         self.content_hash = hash_of(identity)
-        self.dim = 2 * self._frames(torch.zeros(SAMPLE_RATE)).shape[1]  # pooled; a frame has half as many
+        self.dim = self._frames(torch.zeros(SAMPLE_RATE)).shape[1]
 
     def embed(
         self, waveform: Float32[np.ndarray, "*channels samples"], sample_rate: int, *, pool: Pool = None
     ) -> Float32[np.ndarray, "1 *frames dim"]:
-        """Frames `[1, T, dim / 2]`, or `[1, dim]` with the mean and spread over time.
+        """Frames `[1, T, dim]`, or `[1, pooled_dim]` with their statistics over time.
 
         Raises:
             ValueError: if the audio is shorter than one frame (25 ms).
@@ -61,10 +61,8 @@ class HandMadeFeatures:
                 f"{len(waveform.T)} samples at {sample_rate} Hz are shorter than one frame of "
                 f"{ENCODER_GRID.receptive_field / SAMPLE_RATE * 1000:.0f} ms"
             )
-        frames = self._frames(torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32)))
-        if pool is None:
-            return frames[None].numpy()
-        return torch.cat([frames.mean(dim=0), frames.std(dim=0, correction=0)])[None].numpy()
+        frames = self._frames(torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32)))[None].numpy()
+        return frames if pool is None else pooled(frames, pool)
 
     def _frames(self, waveform: Float32[Tensor, " samples"]) -> Float32[Tensor, "frames dim"]:
         raise NotImplementedError

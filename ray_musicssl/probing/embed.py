@@ -19,7 +19,7 @@ from ray_musicssl.hub.importer import open_encoder
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.models.windows import windowed_states
 from ray_musicssl.objectives.building import fresh_encoder
-from ray_musicssl.probing.features import Pool
+from ray_musicssl.probing.features import Pool, pooled
 from ray_musicssl.run_dir import hash_of
 
 Layers = Literal["all"] | int | Sequence[int]
@@ -59,11 +59,11 @@ class Encoder:
             waveform: `[samples]` or `[channels, samples]`, full scale 1.
             sample_rate: Hz, any.
             layers: which hidden states: all L + 1, one, or some; negative numbers count from the last.
-            pool: `mean` averages over time.
+            pool: `mean` averages over time; `mean+sd` adds the standard deviation over time.
 
         Returns:
-            `[layers, frames, dim]` at 50 Hz, or `[layers, dim]` pooled. Audio shorter than 25 ms is padded with silence to one
-            frame.
+            `[layers, frames, dim]` at 50 Hz, or pooled `[layers, dim]`, `[layers, 2 dim]` with `mean+sd`. Audio shorter
+            than 25 ms is padded with silence to one frame.
 
         Raises:
             ValueError: if the waveform has more than two axes or samples that are not finite, or a layer does not exist.
@@ -71,7 +71,7 @@ class Encoder:
         mono = to_encoder_rate(waveform, sample_rate)
         chosen = self.layer_numbers(layers)
         frames = windowed_states(self.model, torch.from_numpy(mono), chosen).numpy()
-        return frames.mean(axis=1) if pool == "mean" else frames
+        return frames if pool is None else pooled(frames, pool)
 
     def layer_numbers(self, layers: Layers) -> list[int]:
         """The numbers of the layers that `layers` means, from 0 up.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -20,12 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ray_musicssl.config.probe import Statistics
 from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.run_dir import hash_of, replacing
 from ray_musicssl.tasks.base import Example
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, Fault
 
-Pool = Literal["mean"] | None
+Pool = Statistics | None
 
 CHUNK_AUDIO_S = 120.0  # half a second to half a minute of work, by the encoder's size
 CHUNK_EXAMPLES = 128
@@ -39,15 +40,28 @@ class FrozenFeatures(Protocol):
     name: str
     content_hash: str  # of all that its output depends on: caches are filed under it
     num_layers: int  # length of the first axis of what `embed` gives
-    dim: int
+    dim: int  # of a frame
     frame_rate: float  # frames a second when `pool` is None
     seed: int | None  # of the weights before any training; None: there are none, or it is not known
 
     def embed(
         self, waveform: Float32[np.ndarray, "*channels samples"], sample_rate: int, *, pool: Pool = None
     ) -> Float32[np.ndarray, "layers *frames dim"]:
-        """Features `[layers, frames, dim]`, or `[layers, dim]` with one vector for the whole stretch."""
+        """Features `[layers, frames, dim]`, or `[layers, pooled_dim]` with one vector for the whole stretch."""
         ...
+
+
+def pooled(
+    frames: Float32[np.ndarray, "layers frames dim"], pool: Statistics
+) -> Float32[np.ndarray, "layers pooled_dim"]:
+    """The mean over time, and after it, if `pool` says so, the standard deviation over time of every dimension."""
+    mean = frames.mean(axis=1)
+    return mean if pool == "mean" else np.concatenate([mean, frames.std(axis=1)], axis=1)
+
+
+def pooled_dim(dim: int, pool: Statistics) -> int:
+    """The length of what `pooled` makes of frames of `dim` values."""
+    return dim if pool == "mean" else 2 * dim
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ray_musicssl.errors import DataError
+from ray_musicssl.probing.features import Pool
 from ray_musicssl.probing.sources import Origin
 from ray_musicssl.run_dir import RunDir, read_json, write_json
 from ray_musicssl.tasks.base import Split
@@ -60,6 +61,7 @@ class TaskScore:
     skipped: Mapping[str, int]  # items left out, by reason
     layer_weights: Sequence[float]  # mean over seeds
     layers: int
+    statistics: Pool = "mean"  # over the time of a window; None: frames
     lr: float | None = None  # the chosen rate of a grid
     valid_by_lr: Mapping[str, Spread] = field(default_factory=dict)  # headline on valid by rate; empty without a grid
     # Test metrics of probes of single layers 0..L; empty if not asked for.
@@ -75,7 +77,8 @@ class TaskScore:
         """Model, task and every metric in points, on one line."""
         rate = f"  lr {self.lr:g}" if self.lr is not None else ""
         scores = ", ".join(f"{name} {100 * s.mean:.1f} +- {100 * s.sd:.1f}" for name, s in self.metrics.items())
-        return f"{self.model}  {self.task}  {scores}{rate}"
+        is_wider = self.statistics == "mean+sd" and (self.source is None or self.source.kind != "baseline")
+        return f"{self.model}{', mean+sd' if is_wider else ''}  {self.task}  {scores}{rate}"
 
     def is_for(self, *, encoder_hash: str, data_hash: str, config_hash: str, features_hash: str | None) -> bool:
         """Whether the score would come out the same again.

@@ -27,9 +27,21 @@ def data_table(board: Scoreboard) -> Table:
     return Table(
         header=("task", "data set", "left out", "train", "valid", "test"),
         rows=tuple(rows),
-        caption="Examples used of those that the annotations promise.",
+        caption=" ".join(["Examples used of those that the annotations promise.", *_notes(board)]),
         num_text_columns=3,
     )
+
+
+def _notes(board: Scoreboard) -> list[str]:
+    """What is to be known of the copies of the data sets, once each."""
+    noted = {
+        f"{task_title(task)}: {note}.": None
+        for task in board.tasks
+        for model in board.models
+        if task in model.scores
+        for note in model.scores[task].notes
+    }
+    return list(noted)
 
 
 def _of_expected(score: Score, split: str) -> str:

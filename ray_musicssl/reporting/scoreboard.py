@@ -8,7 +8,7 @@ Conventions:
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -86,7 +86,7 @@ def scoreboard(found: Found) -> Scoreboard:
     models = [_model(labels[key], key[0], scores, found) for key, scores in sorted(groups.items())]
     order = {run.path: k for k, run in enumerate(found.runs)}
     models.sort(key=lambda model: order.get(model.run.path, len(order)) if model.run else len(order))
-    models = join_repeats(models)
+    models = [_with_statistics(model) for model in join_repeats(models)]
     trained = [model for model in models if model.kind == "trained"]
     positions = {name: k for k, model in reversed(list(enumerate(trained))) for name in _names(model)}
     untrained = [model for model in models if model.kind == "untrained"]
@@ -121,6 +121,12 @@ def _model(label: str, name: str, scores: dict[str, Score], found: Found) -> Mod
         run=_run_of(name, next(iter(scores.values())), found.runs),
         scores=scores,
     )
+
+
+def _with_statistics(model: Model) -> Model:
+    """The model with its label saying so if its probes saw more than the mean over time; hand-made features always do."""
+    is_wider = model.kind != "baseline" and any(score.statistics == "mean+sd" for score in model.scores.values())
+    return replace(model, label=f"{model.label}, mean+sd") if is_wider else model
 
 
 def _run_of(name: str, score: Score, runs: Sequence[Run]) -> Run | None:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,6 +223,29 @@ def test_pooling_is_the_tasks_unless_another_is_asked_for_and_beats_have_none(gt
     assert "no effect" not in caplog.text
     run("embeddings", ["gtzan_rhythm"])
     assert "pooling=embeddings has no effect on gtzan_rhythm" in caplog.text
+
+
+def test_statistics_of_an_encoder_are_what_is_asked_for_and_of_hand_made_features_always_both(
+    gtzan_dir, tmp_path, without_ray, whole_run_dir
+):
+    def run(model, statistics, task="gtzan_genre"):
+        config = CONFIG.model_copy(update={"statistics": statistics})
+        cache_dir = tmp_path / "c"
+        (score,) = probe([str(model)], gtzan_dir, [task], [tmp_path / Path(model).name], config, cache_dir=cache_dir)
+        chunks = cache_dir.glob(f"{score.encoder_hash}/{score.statistics or 'frames'}-*/*.safetensors")
+        widths = {tensor.shape[-1] for chunk in chunks for tensor in load_chunk(chunk).features.values()}
+        return score, widths
+
+    narrow, wide = run(whole_run_dir, "mean"), run(whole_run_dir, "mean+sd")
+    assert (narrow[0].statistics, narrow[1], wide[0].statistics, wide[1]) == ("mean", {32}, "mean+sd", {64})
+    assert narrow[0].config_hash != wide[0].config_hash
+    assert ", mean+sd  gtzan_genre" in wide[0].line()
+
+    hand_made, beats = run("mfcc", "mean"), run(whole_run_dir, "mean", "gtzan_rhythm")
+    assert (hand_made[0].statistics, hand_made[1], beats[0].statistics) == ("mean+sd", {78}, None)
+    without_ray.clear()
+    assert (run("mfcc", "mean+sd"), run(whole_run_dir, "mean+sd", "gtzan_rhythm")) == (hand_made, beats)
+    assert without_ray == []  # the same recipes
 
 
 def test_tasks_that_hear_the_same_audio_share_its_features(gtzan_dir, tmp_path, without_ray, shared_tasks):

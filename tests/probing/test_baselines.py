@@ -24,9 +24,10 @@ def test_pooled_features_are_mean_and_spread_of_the_frames(spec, frame_dim, wave
     frames = features.embed(waveform, 16_000)
     assert frames.shape == (1, ENCODER_GRID.num_frames(len(waveform)), frame_dim)
     expected = np.concatenate([frames[0].mean(axis=0), frames[0].std(axis=0)])
-    pooled = features.embed(waveform, 16_000, pool="mean")
-    assert (pooled.shape, features.dim) == ((1, 2 * frame_dim), 2 * frame_dim)
+    pooled = features.embed(waveform, 16_000, pool="mean+sd")
+    assert (pooled.shape, features.dim) == ((1, 2 * frame_dim), frame_dim)
     np.testing.assert_allclose(pooled[0], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(features.embed(waveform, 16_000, pool="mean"), pooled[:, :frame_dim])
 
 
 def test_frames_are_every_second_mfcc_frame_beside_the_semitones(waveform):

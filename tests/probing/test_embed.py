@@ -106,12 +106,15 @@ def test_a_layer_that_is_not_there_is_refused_with_what_is(encoder, waveform, la
 
 
 @pytest.mark.parametrize("num_samples", [16_000, 40 * 16_000])
-def test_pooling_is_the_mean_of_the_frames(encoder, num_samples):
+def test_pooling_is_the_mean_of_the_frames_and_their_spread_if_asked_for(encoder, num_samples):
     audio = np.random.default_rng(1).normal(size=num_samples).astype(np.float32) * 0.1
     pooled = encoder.embed(audio, 16_000, layers=[0, 2], pool="mean")
     frames = encoder.embed(audio, 16_000, layers=[0, 2])
     assert pooled.shape == (2, 32)
     np.testing.assert_allclose(pooled, frames.astype(np.float64).mean(axis=1), atol=1e-5)
+    both = encoder.embed(audio, 16_000, layers=[0, 2], pool="mean+sd")
+    np.testing.assert_array_equal(both[:, :32], pooled)
+    np.testing.assert_allclose(both[:, 32:], frames.astype(np.float64).std(axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize("num_samples", [1, 399, 400, 719])

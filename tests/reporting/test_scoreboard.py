@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ray_musicssl.probing.sources import BASELINES as PROBED
+from ray_musicssl.reporting.appendix import data_table
 from ray_musicssl.reporting.found import find
 from ray_musicssl.reporting.scoreboard import BASELINES, compare, scoreboard
 from ray_musicssl.reporting.scores import MetricScore
@@ -92,6 +93,24 @@ def test_two_encoders_of_one_name_and_place_are_told_apart_by_their_weights(tmp_
         write_json(tmp_path / "a" / "scores" / f"{task}.json", value)
     labels = [model.label for model in scoreboard(find(tmp_path)).models]
     assert labels == ["run (a, weights 11111111)", "run (a, weights 33333333)"]
+
+
+def test_a_model_whose_probes_saw_spreads_says_so_unless_it_is_made_by_hand(tmp_path):
+    rng = np.random.default_rng(0)
+    for model, statistics in (("a", "mean+sd"), ("random:a", "mean"), ("mfcc", "mean+sd")):
+        value = {**score(model, "gtzan_genre", 50, rng), "statistics": statistics}
+        write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
+    board = scoreboard(find(tmp_path))
+    assert [model.label for model in board.models] == ["a, mean+sd", "random:a", "mfcc"]
+
+
+def test_notes_of_a_data_set_stand_once_under_the_table_of_data(tmp_path):
+    rng = np.random.default_rng(0)
+    for model in ("a", "b"):
+        value = {**score(model, "gtzan_genre", 50, rng), "notes": ["the copy is of 2013"]}
+        write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
+    caption = data_table(scoreboard(find(tmp_path))).caption
+    assert caption == "Examples used of those that the annotations promise. Genre: the copy is of 2013."
 
 
 def test_score_that_is_not_a_number_is_neither_best_nor_a_gain(tmp_path):
