@@ -1,6 +1,7 @@
-"""A sweep whose command is killed between two trials, and typed again."""
+"""A sweep whose command is killed between two trials, or asked to stop in the middle of one, and typed again."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ray_musicssl.errors import StoppedError
 from ray_musicssl.sweep_dir import SweepDir
 from ray_musicssl.training.checkpoint import newest_checkpoint
 
@@ -23,6 +25,13 @@ def command(space: Path, tiny, run_dir: Path, log_path: Path) -> subprocess.Pope
         return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=variables)
 
 
+def write_space(path: Path, tiny, variants: str) -> Path:
+    words = [f"  {word.replace('=', ': ', 1)}" for word in tiny.overrides]
+    lines = ["about: tiny", f"preset: {tiny.preset}", "overrides:", *words]
+    path.write_text("\n".join([*lines, f"variants: {variants}"]))
+    return path
+
+
 def begun(sweep: SweepDir, name: str) -> tuple[float, list[str]]:
     """What a trial's process adds to whenever it begins: its minutes, and TensorBoard's files."""
     return sweep.record(name).wall_s, sorted(path.name for path in sweep.run_dir(name).tensorboard_dir.glob("events*"))
@@ -31,18 +40,10 @@ def begun(sweep: SweepDir, name: str) -> tuple[float, list[str]]:
 @pytest.mark.ray
 @pytest.mark.chaos
 def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_again(tiny, whole_run_dir, tmp_path):
-    run_dir, space, log_path = tmp_path / "sweep", tmp_path / "two.yaml", tmp_path / "log.txt"
-    settings = [f"  {word.replace('=', ': ', 1)}" for word in tiny.overrides]
+    run_dir, log_path = tmp_path / "sweep", tmp_path / "log.txt"
     # The second asks for two whole CPUs, so that there is no room for it beside the first.
     second_trial = "{training.seed: 7, training.max_steps: 10, scaling.threads_per_worker: 4}"
-    lines = [
-        "about: two",
-        f"preset: {tiny.preset}",
-        "overrides:",
-        *settings,
-        f"variants: {{a: {{}}, b: {second_trial}}}",
-    ]
-    space.write_text("\n".join(lines))
+    space = write_space(tmp_path / "two.yaml", tiny, f"{{a: {{}}, b: {second_trial}}}")
     sweep = SweepDir(run_dir)
     commands, descendants = [command(space, tiny, run_dir, log_path)], []
     try:
@@ -77,3 +78,31 @@ def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_ag
     assert (ended.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
     assert newest_checkpoint(sweep.run_dir("b").checkpoints_dir).step == 10
     assert (run_dir / "report.html").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_a_sweep_that_is_asked_to_stop_saves_its_trial_and_goes_on_from_there(
+    tiny, whole_run_dir, tmp_path, wait_for_steps
+):
+    run_dir, log_path = tmp_path / "sweep", tmp_path / "log.txt"
+    space = write_space(tmp_path / "one.yaml", tiny, "{a: {training.checkpoint_every_steps: 1000}}")
+    sweep = SweepDir(run_dir)
+    commands = [command(space, tiny, run_dir, log_path)]
+    try:
+        wait_for_steps(sweep.run_dir("a").path, 3, has_ended=lambda: commands[0].poll() is not None)
+        commands[0].send_signal(signal.SIGTERM)
+        assert commands[0].wait(DEADLINE_S) == StoppedError.exit_code, log_path.read_text()
+        assert "stopped; the same command goes on from" in log_path.read_text()
+        stopped_at = newest_checkpoint(sweep.run_dir("a").checkpoints_dir)
+        assert stopped_at is not None
+        assert 3 <= stopped_at.step < tiny.num_steps
+        commands.append(command(space, tiny, run_dir, log_path))
+        assert commands[1].wait(DEADLINE_S) == 0, log_path.read_text()
+    finally:
+        for process in commands:
+            process.kill()
+            process.wait()
+    assert sweep.record("a").status == "done"
+    ended, whole = (newest_checkpoint(path / "checkpoints") for path in (sweep.run_dir("a").path, whole_run_dir))
+    assert (ended.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
