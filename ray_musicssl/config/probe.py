@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from ray_musicssl.config.section import Section
 
 Statistics = Literal["mean", "mean+sd"]
+KeyEnsemble = Literal["mean_logits", "mean_probs", "max", "vote", "best"]
 
 
 class ProbeConfig(Section):
@@ -27,6 +28,9 @@ class ProbeConfig(Section):
     statistics: Statistics = "mean"
     """What is kept of an encoder's frames in a window: their mean, or their standard deviation too. Of hand-made features it
     is always both; beats have frames. Source: the paper keeps the mean."""
+    key_ensemble: KeyEnsemble = "mean_logits"
+    """How the clips of a song agree on its key; `best`: in the way that scores best on the validation split, chosen by each
+    fit. Source: MARBLE tries all four."""
     batch_size: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_epochs: int = Field(default=100, ge=1)

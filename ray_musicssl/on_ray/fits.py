@@ -23,7 +23,8 @@ from ray_musicssl.probing.loading import LoadedData, load_splits
 from ray_musicssl.probing.results import FitScore
 from ray_musicssl.probing.sources import Source
 from ray_musicssl.progress import progress
-from ray_musicssl.tasks.base import TASKS, Task, TaskData
+from ray_musicssl.tasks.base import Task, TaskData
+from ray_musicssl.tasks.listing import make_task
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def _needs(jobs: Sequence[Job]) -> list[int]:
 def _fit_on_worker(share: _Share) -> list[FitScore]:
     torch.set_num_threads(1)
     job = share.job
-    task: Task = TASKS.load(job.task)()
+    task = make_task(job.task, key_ensemble=job.config.key_ensemble)
     loaded = load_splits(
         job.data,
         [chunk.path for chunk in job.features.chunks],

@@ -36,7 +36,7 @@ from ray_musicssl.probing.results import (
 from ray_musicssl.probing.sources import Source, check_homes, describe
 from ray_musicssl.run_dir import hash_of, write_json
 from ray_musicssl.tasks.base import TASKS, Task, TaskData
-from ray_musicssl.tasks.listing import make_task
+from ray_musicssl.tasks.listing import KEY_TASK, make_task
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +158,8 @@ def _plan(
 
 def _resolved(config: ProbeConfig, task: Task, pool: Pool) -> ProbeConfig:
     """The recipe as the task has it in the end: what is asked for by name or not, or has no effect, is the same recipe."""
+    if task.name != KEY_TASK:
+        config = config.model_copy(update={"key_ensemble": "mean_logits"})
     if pool is None:
         if config.pooling == "embeddings":
             logger.warning("pooling=embeddings has no effect on %s: beats have no windows to average", task.name)

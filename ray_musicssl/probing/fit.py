@@ -25,7 +25,7 @@ from ray_musicssl.probing.rows import (
     row_blocks,
     row_statistics,
 )
-from ray_musicssl.tasks.base import Predictions, Split, Task, TaskKind
+from ray_musicssl.tasks.base import Predictions, SettledOnValid, Split, Task, TaskKind
 
 LR_FACTOR = 0.5
 # Features up to this size are scaled once and kept as float32, beside what they came from; larger ones at every step.
@@ -93,6 +93,10 @@ def fit_probe(
         for group in optimizer.param_groups:
             group["lr"] = monitor.lr
     probe.load_state_dict(best_state)
+    if isinstance(task, SettledOnValid):
+        said = predict(task, probe, inputs, "valid", frame_rate)
+        task = task.settled(said)
+        best_valid = _score(task, said)
     test_predictions = predict(task, probe, inputs, "test", frame_rate)
     return ProbeFit(
         seed=seed,

@@ -132,6 +132,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class SettledOnValid(Protocol):
+    """A task whose way of scoring may be left to the validation split."""
+
+    def settled(self, valid: Predictions) -> Task:
+        """The task as it is scored in the end, chosen by what a fitted probe says about the validation split."""
+        ...
+
+
 def count_notes(dataset: str, expected: Mapping[Split, int], official: Mapping[Split, int]) -> list[str]:
     """A note if the lists of this copy are not as long as the official ones."""
     if all(expected[split] == official[split] for split in SPLITS):

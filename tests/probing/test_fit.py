@@ -13,6 +13,7 @@ from ray_musicssl.probing import fit as fitting
 from ray_musicssl.probing.fit import fit_probe, predict
 from ray_musicssl.probing.rows import ProbeSplit, row_statistics
 from ray_musicssl.tasks.base import SPLITS, Example
+from ray_musicssl.tasks.giantsteps import GiantStepsKey
 from ray_musicssl.tasks.gtzan import GtzanGenre, GtzanRhythm
 from ray_musicssl.tasks.metrics import r2, tag_score
 
@@ -152,6 +153,27 @@ def test_the_best_epoch_by_validation_is_the_one_that_is_tested():
     until_best = config.model_copy(update={"max_epochs": fit.best_epoch + 1})
     again = fit_probe(GtzanGenre(), splits, until_best, num_outputs=10, seed=0)
     assert again.test == fit.test
+
+
+def test_the_ensemble_of_clips_that_is_best_on_valid_is_the_one_that_is_tested():
+    splits = clip_splits(signal=2.0)
+    # Every five clips in a row are a song with the key of its first clip; the others lead astray, each way in its own way.
+    for name in ("valid", "test"):
+        split = splits[name]
+        songs = [split.examples[index - index % 5] for index in range(len(split.examples))]
+        examples = [
+            replace(e, track=song.track, target=song.target) for e, song in zip(split.examples, songs, strict=True)
+        ]
+        splits[name] = ProbeSplit(examples=examples, features=split.features)
+    config = CONFIG.model_copy(update={"max_epochs": 1, "batch_size": 16, "lr": 1e-2})  # so that the ensemble chooses no epoch
+    by_rule = {
+        rule: fit_probe(GiantStepsKey(rule), splits, config, num_outputs=24, seed=0)
+        for rule in ("mean_logits", "mean_probs", "max", "vote", "best")
+    }
+    best = by_rule.pop("best")
+    winner = max(by_rule.values(), key=lambda fit: fit.valid["weighted_score"])
+    assert (best.valid, best.test) == (winner.valid, winner.test)
+    assert best.valid != by_rule["mean_logits"].valid, "the choice was no choice"
 
 
 def test_an_empty_split_is_refused_by_name():

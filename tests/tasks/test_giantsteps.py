@@ -3,6 +3,7 @@
 import csv
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,13 @@ def test_songs_are_scored_once_whatever_their_number_of_clips():
     predictions = Predictions(examples=examples, outputs=list(outputs))
     assert GiantStepsKey().score(predictions) == {"weighted_score": 1.0, "accuracy": 1.0}
     assert GiantStepsKey(ensemble="vote").score(predictions) == {"weighted_score": 0.75, "accuracy": 0.5}
+    # C and G are a fifth apart: had the answer been G, the vote would have been right, and the mean in part.
+    said_g = [replace(example, target=7) if example.track == "a" else example for example in examples]
+    for truth, best in ((examples, "mean_logits"), (said_g, "vote")):
+        assert (
+            GiantStepsKey(ensemble="best").settled(Predictions(examples=truth, outputs=list(outputs))).ensemble == best
+        )
+    assert GiantStepsKey(ensemble="max").settled(predictions).ensemble == "max"
 
 
 @pytest.mark.metadata
