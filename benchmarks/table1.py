@@ -22,6 +22,8 @@ import soundfile
 import soxr
 
 from benchmarks.command import musicssl, run_all
+from ray_musicssl.config.loading import load_config
+from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.run_dir import read_json, write_json
 
@@ -90,10 +92,16 @@ def make_pools(study: Study) -> None:
     if study.speech:
         pools["speech"] = join_recordings(study.speech, study.out / "speech")
     for name, pool in pools.items():
-        shards, codebook = study.out / f"shards-{name}", study.out / "codebooks" / name
+        shards, preset = study.out / f"shards-{name}", f"musichubert-{study.budget}"
         musicssl("prepare", "--audio", pool, "--out", shards)
-        musicssl("kmeans", "--shards", shards, "--out", codebook, "--preset", f"musichubert-{study.budget}")
-        musicssl("label", "--shards", shards, "--codebook", codebook)
+        codebooks = []
+        for feature in load_config(PretrainConfig, preset=preset).target_features:
+            codebook = study.out / "codebooks" / f"{name}-{feature.name}"
+            musicssl(
+                "kmeans", "--shards", shards, "--out", codebook, "--preset", preset, f"feature.name={feature.name}"
+            )
+            codebooks += ["--codebook", codebook]
+        musicssl("label", "--shards", shards, *codebooks)
 
 
 def join_recordings(source: Path, out: Path) -> Path:

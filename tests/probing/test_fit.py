@@ -165,7 +165,9 @@ def test_the_ensemble_of_clips_that_is_best_on_valid_is_the_one_that_is_tested()
             replace(e, track=song.track, target=song.target) for e, song in zip(split.examples, songs, strict=True)
         ]
         splits[name] = ProbeSplit(examples=examples, features=split.features)
-    config = CONFIG.model_copy(update={"max_epochs": 1, "batch_size": 16, "lr": 1e-2})  # so that the ensemble chooses no epoch
+    config = CONFIG.model_copy(
+        update={"max_epochs": 1, "batch_size": 16, "lr": 1e-2}
+    )  # so that the ensemble chooses no epoch
     by_rule = {
         rule: fit_probe(GiantStepsKey(rule), splits, config, num_outputs=24, seed=0)
         for rule in ("mean_logits", "mean_probs", "max", "vote", "best")

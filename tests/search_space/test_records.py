@@ -41,7 +41,7 @@ def end(sweep, name, **facts):
 def test_trials_wait_and_say_only_what_they_differ_in(plan, sweep):
     records = plan(TWO, overrides=["training.max_steps=7"])
     assert {name: record.settings for name, record in records.items()} == {
-        "a": {"masking.mask_length": 10},
+        "a": {"masking.mask_length": 3},
         "b": {"masking.mask_length": 5},
     }
     assert {(record.status, record.max_steps, record.score) for record in records.values()} == {("pending", 7, None)}
@@ -68,7 +68,7 @@ def test_what_ended_stays_and_what_failed_or_was_added_waits(plan, sweep):
     assert (records["a"].score, records["a"].wall_s) == (0.5, 3.0)
     assert (records["b"].reason, records["b"].wall_s) == ("", 4.0)
     # The sweep has another axis now, and the trial that is not run again says its value too.
-    assert records["a"].settings == {"masking.mask_length": 10, "masking.mask_prob": 0.65}
+    assert records["a"].settings == {"masking.mask_length": 3, "masking.mask_prob": 0.65}
 
 
 def test_a_trial_judged_otherwise_is_judged_again_but_one_that_was_ended_early_is_not(plan, sweep):

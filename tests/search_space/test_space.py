@@ -109,7 +109,7 @@ def test_all_tasks_are_all_that_there_are(load):
 def test_another_variant_value_or_seed_leaves_the_others_as_they_are(load):
     before = {trial.name: trial for trial in load(GRID).trials}
     changes = {
-        "plain: {}": "plain: {}\n      other: {masking.mask_length: 3}",
+        "plain: {}": "plain: {}\n      other: {masking.mask_length: 4}",
         "[0.5, 0.65]": "[0.4, 0.5, 0.65]",
         "samples: 3": "samples: 5",
         "[0, 4]": "[9, 0, 4]",
