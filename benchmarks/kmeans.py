@@ -6,7 +6,8 @@
 
 Conventions:
     Rows are drawn from clusters in a space of lower dimension, as features of audio are, and start from some of them.
-    Items are row visits, those of the last pass that judges a fit included.
+    Items are row visits, those of the last pass that judges a fit included; of the way to a score (`kmeans_to_score.py`, which
+    has rows of its own) they are the rows, however often each is visited.
 """
 
 import argparse

@@ -98,7 +98,14 @@ def make_pools(study: Study) -> None:
         for feature in load_config(PretrainConfig, preset=preset).target_features:
             codebook = study.out / "codebooks" / f"{name}-{feature.name}"
             musicssl(
-                "kmeans", "--shards", shards, "--out", codebook, "--preset", preset, f"feature.name={feature.name}"
+                "kmeans",
+                "--shards",
+                shards,
+                "--out",
+                codebook,
+                "--preset",
+                preset,
+                f"feature={feature.model_dump_json()}",
             )
             codebooks += ["--codebook", codebook]
         musicssl("label", "--shards", shards, *codebooks)

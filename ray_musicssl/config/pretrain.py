@@ -109,7 +109,7 @@ class PretrainConfig(KmeansConfig):
             if feature.identity in identities[:index] and not is_open:
                 raise ValueError(
                     f"the target feature {feature.slug} is given twice with the same settings, which would only double its "
-                    f"loss; leave one out of joint_features"
+                    f"loss; leave it out of joint_features ([] for none)"
                 )
         return self
 

@@ -6,8 +6,9 @@ from pydantic import Field, field_validator
 
 from ray_musicssl.config.section import Section
 
-Statistics = Literal["mean", "mean+sd"]
-KeyEnsemble = Literal["mean_logits", "mean_probs", "max", "vote", "best"]
+WindowStatistics = Literal["mean", "mean+sd"]
+EnsembleRule = Literal["mean_logits", "mean_probs", "max", "vote"]
+KeyEnsemble = EnsembleRule | Literal["best"]
 
 
 class ProbeConfig(Section):
@@ -25,12 +26,12 @@ class ProbeConfig(Section):
     pooling: Literal["task", "embeddings", "outputs"] = "task"
     """What is averaged over the windows of a track: features before the probe, or the probe's outputs; `task` is what the
     task says. Beats have neither."""
-    statistics: Statistics = "mean"
+    statistics: WindowStatistics = "mean"
     """What is kept of an encoder's frames in a window: their mean, or their standard deviation too. Of hand-made features it
     is always both; beats have frames. Source: the paper keeps the mean."""
     key_ensemble: KeyEnsemble = "mean_logits"
     """How the clips of a song agree on its key; `best`: in the way that scores best on the validation split, chosen by each
-    fit. Source: MARBLE tries all four."""
+    fit once its epoch is (by the mean logits). Source: MARBLE tries all four."""
     batch_size: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_epochs: int = Field(default=100, ge=1)

@@ -23,7 +23,7 @@ from ray_musicssl.probing.loading import LoadedData, load_splits
 from ray_musicssl.probing.results import FitScore
 from ray_musicssl.probing.sources import Source
 from ray_musicssl.progress import progress
-from ray_musicssl.tasks.base import Task, TaskData
+from ray_musicssl.tasks.base import EnsembleTask, Task, TaskData
 from ray_musicssl.tasks.listing import make_task
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,8 @@ def _fit(task: Task, job: Job, fit: Fit, loaded: LoadedData) -> FitScore:
         valid=result.valid,
         test=result.test,
         layer_weights=result.layer_weights,
+        ensemble=result.task.rule if isinstance(result.task, EnsembleTask) else None,
         used=loaded.used,
         failed=loaded.failed,
-        details=details_of(task, job.data.classes, result.test_predictions) if fit.has_details else {},
+        details=details_of(result.task, job.data.classes, result.test_predictions) if fit.has_details else {},
     )

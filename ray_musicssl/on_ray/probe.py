@@ -1,8 +1,8 @@
 """The `probe` stage: frozen features of every encoder on every task, a head fitted on them, a score file each.
 
 Conventions:
-    Features are kept in `<cache>/<encoder hash>/<mean or frames>-<audio hash>/chunk-00000.safetensors` and found again, by
-    every task that hears the same audio.
+    Features are kept in `<cache>/<encoder hash>/<statistics or frames>-<audio hash>/chunk-00000.safetensors` and found again,
+    by every task that hears the same audio.
     Chunks follow from the order of the examples alone, so files and scores do not depend on the number of workers.
     Seed k of a probe is `config.seed + k`.
     Probes of single layers take the learning rate of the weighted sum's score.
@@ -22,8 +22,9 @@ from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.extract import FeatureSet, extract
 from ray_musicssl.on_ray.fits import Fit, Job, run_fits
 from ray_musicssl.on_ray.session import session
-from ray_musicssl.probing.features import Pool, plan_chunks
+from ray_musicssl.probing.features import plan_chunks
 from ray_musicssl.probing.identity import audio_identity
+from ray_musicssl.probing.recipe import idle_settings, pool_of, resolved
 from ray_musicssl.probing.results import (
     FitScore,
     TaskScore,
@@ -36,7 +37,7 @@ from ray_musicssl.probing.results import (
 from ray_musicssl.probing.sources import Source, check_homes, describe
 from ray_musicssl.run_dir import hash_of, write_json
 from ray_musicssl.tasks.base import TASKS, Task, TaskData
-from ray_musicssl.tasks.listing import KEY_TASK, make_task
+from ray_musicssl.tasks.listing import make_task
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,8 @@ def probe(
         EnvironmentFaultError: if the disk cannot take the features.
     """
     check_homes(specs, out_dirs)
-    if config.lr_grid and config.lr != ProbeConfig().lr:
-        logger.warning("lr=%g has no effect: the rates of lr_grid are fitted", config.lr)
+    for message in idle_settings(config, tasks):
+        logger.warning(message)
     cache_dir = cache_dir.resolve()
     data = {name: _read(name, data_dir, split_lists, cache_dir, strict=strict) for name in dict.fromkeys(tasks)}
     for note in dict.fromkeys(note for found in data.values() for note in found.notes):
@@ -142,8 +143,7 @@ def _plan(
     cache_dir: Path,
 ) -> Job:
     task: Task = TASKS.load(name)()
-    statistics = "mean+sd" if source.origin.kind == "baseline" else config.statistics
-    pool = None if task.kind == "beats" else statistics
+    pool = pool_of(config, task, source)
     answers = [[example.id, example.track, example.split, example.target] for example in data.examples]
     folder = cache_dir / source.content_hash / f"{pool or 'frames'}-{hash_of(audio)}"
     return Job(
@@ -152,20 +152,8 @@ def _plan(
         task=name,
         data=data,
         data_hash=hash_of([audio, answers, list(data.classes)]),
-        config=_resolved(config, task, pool),
+        config=resolved(config, task, source),
     )
-
-
-def _resolved(config: ProbeConfig, task: Task, pool: Pool) -> ProbeConfig:
-    """The recipe as the task has it in the end: what is asked for by name or not, or has no effect, is the same recipe."""
-    if task.name != KEY_TASK:
-        config = config.model_copy(update={"key_ensemble": "mean_logits"})
-    if pool is None:
-        if config.pooling == "embeddings":
-            logger.warning("pooling=embeddings has no effect on %s: beats have no windows to average", task.name)
-        return config.model_copy(update={"pooling": "outputs", "statistics": "mean"})
-    pooling = task.pooling if config.pooling == "task" else config.pooling
-    return config.model_copy(update={"pooling": pooling, "statistics": pool})
 
 
 def _forget(jobs: Sequence[Job]) -> None:
@@ -255,6 +243,14 @@ def _fit_layers(jobs: Sequence[Job], sums: Mapping[int, TaskScore]) -> dict[int,
     return scores
 
 
+def _recipe_notes(job: Job, runs: Sequence[FitScore]) -> list[str]:
+    """What tells a score apart from those of other encoders that were probed in another way."""
+    if job.config.key_ensemble == "mean_logits":
+        return []
+    rules = ", ".join(str(run.ensemble) for run in runs)
+    return [f"in the fits of {job.source.name}, the clips of a song agree on its key by {rules}"]
+
+
 def _seeds(config: ProbeConfig) -> range:
     return range(config.seed, config.seed + config.num_seeds)
 
@@ -285,7 +281,7 @@ def _score(job: Job, fits: Sequence[FitScore]) -> TaskScore:
         lr=rate if has_grid else None,
         valid_by_lr={f"{lr:g}": spread(scores)[headline] for lr, scores in valid.items()} if has_grid else {},
         statistics=job.features.pool,
-        notes=list(job.data.notes),
+        notes=[*job.data.notes, *_recipe_notes(job, runs)],
         details=runs[0].details,
         official=job.data.official,
         source=job.source.origin,

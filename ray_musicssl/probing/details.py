@@ -1,7 +1,7 @@
 """What pictures of a score are made of: confusions, scores by tag, scatters, one track's beats.
 
 Conventions:
-    One answer a track: the outputs of its windows are averaged, as in the score. Numbers are rounded to 4 decimals.
+    One answer a track: the outputs of its windows are brought together as in the score. Numbers are rounded to 4 decimals.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from ray_musicssl.tasks.base import Predictions, Task
+from ray_musicssl.tasks.base import EnsembleTask, Predictions, Task
 from ray_musicssl.tasks.beats import decode_beats
 from ray_musicssl.tasks.metrics import by_song, confusion, tag_score
 
@@ -23,7 +23,8 @@ def details_of(task: Task, classes: Sequence[str], predictions: Predictions) -> 
     """What a picture of a task's test split can be made of, by the kind of picture; empty for very many classes."""
     if task.kind == "beats":
         return {"beats": _beats(predictions)}
-    songs = by_song([example.track for example in predictions.examples], np.stack(predictions.outputs))
+    rule = task.rule if isinstance(task, EnsembleTask) else "mean_logits"
+    songs = by_song([example.track for example in predictions.examples], np.stack(predictions.outputs), rule)
     answers = np.array([predictions.examples[clip].target for clip in songs.first_clip])
     if task.kind == "multilabel":
         return {"tags": _tags(classes, answers, songs.outputs)}

@@ -66,7 +66,8 @@ class Encoder:
             than 25 ms is padded with silence to one frame.
 
         Raises:
-            ValueError: if the waveform has more than two axes or samples that are not finite, or a layer does not exist.
+            ValueError: if the waveform has more than two axes or samples that are not finite, or a layer or a way to pool
+                does not exist.
         """
         mono = to_encoder_rate(waveform, sample_rate)
         chosen = self.layer_numbers(layers)

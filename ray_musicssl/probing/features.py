@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -20,13 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ray_musicssl.config.probe import Statistics
+from ray_musicssl.config.probe import WindowStatistics
 from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.run_dir import hash_of, replacing
 from ray_musicssl.tasks.base import Example
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, Fault
 
-Pool = Statistics | None
+Pool = WindowStatistics | None
 
 CHUNK_AUDIO_S = 120.0  # half a second to half a minute of work, by the encoder's size
 CHUNK_EXAMPLES = 128
@@ -52,14 +52,20 @@ class FrozenFeatures(Protocol):
 
 
 def pooled(
-    frames: Float32[np.ndarray, "layers frames dim"], pool: Statistics
+    frames: Float32[np.ndarray, "layers frames dim"], pool: WindowStatistics
 ) -> Float32[np.ndarray, "layers pooled_dim"]:
-    """The mean over time, and after it, if `pool` says so, the standard deviation over time of every dimension."""
+    """The mean over time, and after it, if `pool` says so, the standard deviation over time of every dimension.
+
+    Raises:
+        ValueError: if `pool` is neither.
+    """
+    if pool not in get_args(WindowStatistics):
+        raise ValueError(f"pool={pool!r} is not known; allowed are {', '.join(get_args(WindowStatistics))} and None")
     mean = frames.mean(axis=1)
     return mean if pool == "mean" else np.concatenate([mean, frames.std(axis=1)], axis=1)
 
 
-def pooled_dim(dim: int, pool: Statistics) -> int:
+def pooled_dim(dim: int, pool: WindowStatistics) -> int:
     """The length of what `pooled` makes of frames of `dim` values."""
     return dim if pool == "mean" else 2 * dim
 

@@ -25,7 +25,7 @@ from ray_musicssl.probing.rows import (
     row_blocks,
     row_statistics,
 )
-from ray_musicssl.tasks.base import Predictions, SettledOnValid, Split, Task, TaskKind
+from ray_musicssl.tasks.base import EnsembleTask, Predictions, Split, Task, TaskKind
 
 LR_FACTOR = 0.5
 # Features up to this size are scaled once and kept as float32, beside what they came from; larger ones at every step.
@@ -38,6 +38,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class ProbeFit:
     """One fitted probe and how well it does."""
 
+    task: Task  # as it was scored in the end
     seed: int
     valid: Mapping[str, float]
     test: Mapping[str, float]
@@ -93,12 +94,13 @@ def fit_probe(
         for group in optimizer.param_groups:
             group["lr"] = monitor.lr
     probe.load_state_dict(best_state)
-    if isinstance(task, SettledOnValid):
+    if isinstance(task, EnsembleTask):
         said = predict(task, probe, inputs, "valid", frame_rate)
         task = task.settled(said)
         best_valid = _score(task, said)
     test_predictions = predict(task, probe, inputs, "test", frame_rate)
     return ProbeFit(
+        task=task,
         seed=seed,
         valid=best_valid or _score(task, predict(task, probe, inputs, "valid", frame_rate)),  # else all epochs diverged
         test=_score(task, test_predictions),

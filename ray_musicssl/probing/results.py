@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from ray_musicssl.config.probe import EnsembleRule
 from ray_musicssl.errors import DataError
 from ray_musicssl.probing.features import Pool
 from ray_musicssl.probing.sources import Origin
@@ -39,6 +40,7 @@ class FitScore:
     valid: Mapping[str, float]
     test: Mapping[str, float]
     layer_weights: Float32[np.ndarray, " layers"]
+    ensemble: EnsembleRule | None  # how the clips of a track were brought together, where there is a choice
     used: Mapping[Split, int]  # tracks whose features there are
     failed: Mapping[str, str]  # example -> why its audio could not be used after all
     details: Mapping[str, Any]

@@ -125,8 +125,10 @@ def _model(label: str, name: str, scores: dict[str, Score], found: Found) -> Mod
 
 def _with_statistics(model: Model) -> Model:
     """The model with its label saying so if its probes saw more than the mean over time; hand-made features always do."""
-    is_wider = model.kind != "baseline" and any(score.statistics == "mean+sd" for score in model.scores.values())
-    return replace(model, label=f"{model.label}, mean+sd") if is_wider else model
+    seen = {score.statistics for score in model.scores.values()}
+    if model.kind == "baseline" or "mean+sd" not in seen:
+        return model
+    return replace(model, label=f"{model.label}, {'partly ' if 'mean' in seen else ''}mean+sd")
 
 
 def _run_of(name: str, score: Score, runs: Sequence[Run]) -> Run | None:
@@ -156,9 +158,15 @@ def _raw(model: Model) -> str:
 
 
 def _gains(model: Model, twin: Model, tasks: Sequence[str]) -> tuple[Gain, ...]:
-    pairs = [(task, model.headline(task), twin.headline(task)) for task in tasks]
+    """Of the tasks on which both were probed by one recipe: another one is another ruler."""
+    alike = [t for t in tasks if t in model.scores and t in twin.scores and _recipe(model, t) == _recipe(twin, t)]
+    pairs = [(task, model.headline(task), twin.headline(task)) for task in alike]
     gains = [compare(task, ours, theirs) for task, ours, theirs in pairs if ours and theirs]
     return tuple(gain for gain in gains if math.isfinite(gain.points))
+
+
+def _recipe(model: Model, task: str) -> str:
+    return model.scores[task].config_hash
 
 
 def compare(task: str, trained: MetricScore, untrained: MetricScore) -> Gain:

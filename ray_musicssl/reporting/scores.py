@@ -40,7 +40,7 @@ class Score:
     layer_weights: tuple[float, ...]
     by_layer: tuple[Mapping[str, MetricScore], ...]  # of probes on single layers, 0..L; empty if there were none
     details: Mapping[str, Any]
-    statistics: str  # over the time of a window: mean, or mean+sd
+    statistics: str  # over the time of a window: mean, or mean+sd; empty of frames
     notes: tuple[str, ...]  # what a reader of the score should know of this copy of the data set
     source_path: str  # of the run or folder whose encoder, or whose untrained twin, this is; empty if that is not known
 
@@ -76,7 +76,7 @@ def read_score(path: Path) -> Score:
             layer_weights=tuple(float(weight) for weight in raw.get("layer_weights") or ()),
             by_layer=tuple(_metrics(layer) for layer in raw.get("by_layer") or ()),
             details=raw.get("details") or {},
-            statistics=str(raw.get("statistics") or "mean"),
+            statistics=str(raw.get("statistics", "mean") or ""),
             notes=tuple(raw.get("notes") or ()),
             source_path=str((raw.get("source") or {}).get("path") or ""),
         )

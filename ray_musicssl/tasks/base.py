@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from ray_musicssl.config.probe import EnsembleRule
 from ray_musicssl.registry import Registry
 
 Split = Literal["train", "valid", "test"]
@@ -133,8 +134,13 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class SettledOnValid(Protocol):
-    """A task whose way of scoring may be left to the validation split."""
+class EnsembleTask(Protocol):
+    """A task with several ways to bring the clips of a track together, a choice that may be left to the validation split."""
+
+    @property
+    def rule(self) -> EnsembleRule:
+        """How they are brought together now."""
+        ...
 
     def settled(self, valid: Predictions) -> Task:
         """The task as it is scored in the end, chosen by what a fitted probe says about the validation split."""

@@ -17,12 +17,12 @@ from typing import get_args
 
 import numpy as np
 
-from ray_musicssl.config.probe import KeyEnsemble
+from ray_musicssl.config.probe import EnsembleRule, KeyEnsemble
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import GROUP_SEPARATOR, Apart
 from ray_musicssl.tasks.locate import data_folder, find_all, find_one
-from ray_musicssl.tasks.metrics import EnsembleRule, accuracy, by_song, key_score
+from ray_musicssl.tasks.metrics import accuracy, by_song, key_score
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
 from ray_musicssl.tasks.table import read_lines
 
@@ -63,6 +63,11 @@ class GiantStepsKey:
     def __init__(self, ensemble: KeyEnsemble = "mean_logits") -> None:
         self.ensemble: KeyEnsemble = ensemble
 
+    @property
+    def rule(self) -> EnsembleRule:
+        """How the clips of a song agree on its key; by the mean logits until the best way is chosen."""
+        return "mean_logits" if self.ensemble == "best" else self.ensemble
+
     def read(self, data_dir: Path, *, annotations_only: bool = False) -> TaskData:
         """Read both annotation sets and the audio under `data_dir`.
 
@@ -87,11 +92,9 @@ class GiantStepsKey:
         return read_items(listing, data_dir, annotations_only=annotations_only)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        """MIREX weighted score and accuracy, one guess a song; by the mean logits until an ensemble is chosen."""
+        """MIREX weighted score and accuracy, one guess a song."""
         tracks = [example.track for example in predictions.examples]
-        songs = by_song(
-            tracks, np.stack(predictions.outputs), "mean_logits" if self.ensemble == "best" else self.ensemble
-        )
+        songs = by_song(tracks, np.stack(predictions.outputs), self.rule)
         answers = np.array([predictions.examples[clip].target for clip in songs.first_clip])
         guesses = songs.outputs.argmax(axis=1)
         return {

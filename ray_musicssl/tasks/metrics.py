@@ -7,18 +7,17 @@ Conventions:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
+
+from ray_musicssl.config.probe import EnsembleRule
 
 ROUNDING_S = 1e-6
 # Source: MIREX key evaluation, as mir_eval.key.weighted_score.
 KEY_POINTS_FIFTH = 0.5
 KEY_POINTS_RELATIVE = 0.3
 KEY_POINTS_PARALLEL = 0.2
-
-EnsembleRule = Literal["mean_logits", "mean_probs", "max", "vote"]
 
 
 def accuracy(answers: Int[np.ndarray, " examples"], guesses: Int[np.ndarray, " examples"]) -> float:

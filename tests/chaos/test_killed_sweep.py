@@ -37,6 +37,15 @@ def begun(sweep: SweepDir, name: str) -> tuple[float, list[str]]:
     return sweep.record(name).wall_s, sorted(path.name for path in sweep.run_dir(name).tensorboard_dir.glob("events*"))
 
 
+def end(commands: list[subprocess.Popen], descendants: list[psutil.Process]) -> None:
+    for process in descendants:
+        if process.is_running():
+            process.kill()
+    for process in commands:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.ray
 @pytest.mark.chaos
 def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_again(tiny, whole_run_dir, tmp_path):
@@ -63,12 +72,7 @@ def test_a_killed_sweep_typed_again_completes_without_running_the_first_trial_ag
         commands.append(command(space, tiny, run_dir, log_path))
         assert commands[1].wait(DEADLINE_S) == 0, log_path.read_text()
     finally:
-        for process in descendants:
-            if process.is_running():
-                process.kill()
-        for process in commands:
-            process.kill()
-            process.wait()
+        end(commands, descendants)
     assert [sweep.record(name).status for name in ("a", "b")] == ["done", "done"]
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before
@@ -88,9 +92,10 @@ def test_a_sweep_that_is_asked_to_stop_saves_its_trial_and_goes_on_from_there(
     run_dir, log_path = tmp_path / "sweep", tmp_path / "log.txt"
     space = write_space(tmp_path / "one.yaml", tiny, "{a: {training.checkpoint_every_steps: 1000}}")
     sweep = SweepDir(run_dir)
-    commands = [command(space, tiny, run_dir, log_path)]
+    commands, descendants = [command(space, tiny, run_dir, log_path)], []
     try:
         wait_for_steps(sweep.run_dir("a").path, 3, has_ended=lambda: commands[0].poll() is not None)
+        descendants = psutil.Process(commands[0].pid).children(recursive=True)
         commands[0].send_signal(signal.SIGTERM)
         assert commands[0].wait(DEADLINE_S) == StoppedError.exit_code, log_path.read_text()
         assert "stopped; the same command goes on from" in log_path.read_text()
@@ -100,9 +105,7 @@ def test_a_sweep_that_is_asked_to_stop_saves_its_trial_and_goes_on_from_there(
         commands.append(command(space, tiny, run_dir, log_path))
         assert commands[1].wait(DEADLINE_S) == 0, log_path.read_text()
     finally:
-        for process in commands:
-            process.kill()
-            process.wait()
+        end(commands, descendants)
     assert sweep.record("a").status == "done"
     ended, whole = (newest_checkpoint(path / "checkpoints") for path in (sweep.run_dir("a").path, whole_run_dir))
     assert (ended.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()

@@ -16,7 +16,7 @@ from ray_musicssl.probing.features import load_chunk
 from ray_musicssl.probing.fit import fit_probe
 from ray_musicssl.probing.results import read_score
 from ray_musicssl.probing.rows import ProbeSplit
-from ray_musicssl.probing.sources import BASELINES
+from ray_musicssl.probing.sources import BASELINES, describe
 from ray_musicssl.run_dir import read_json, write_json
 from ray_musicssl.tasks.base import SPLITS, TASKS
 from ray_musicssl.tasks.gtzan import GtzanGenre
@@ -233,8 +233,11 @@ def test_statistics_of_an_encoder_are_what_is_asked_for_and_of_hand_made_feature
         cache_dir = tmp_path / "c"
         (score,) = probe([str(model)], gtzan_dir, [task], [tmp_path / Path(model).name], config, cache_dir=cache_dir)
         chunks = cache_dir.glob(f"{score.encoder_hash}/{score.statistics or 'frames'}-*/*.safetensors")
-        widths = {tensor.shape[-1] for chunk in chunks for tensor in load_chunk(chunk).features.values()}
-        return score, widths
+        tensors = [tensor for chunk in chunks for tensor in load_chunk(chunk).features.values()]
+        if score.statistics:
+            told = extract.FeatureSet(source=describe(str(model)), pool=score.statistics, chunks=[]).values_a_vector
+            assert {tensor.numel() for tensor in tensors} == {told}
+        return score, {tensor.shape[-1] for tensor in tensors}
 
     narrow, wide = run(whole_run_dir, "mean"), run(whole_run_dir, "mean+sd")
     assert (narrow[0].statistics, narrow[1], wide[0].statistics, wide[1]) == ("mean", {32}, "mean+sd", {64})

@@ -105,6 +105,11 @@ def test_a_layer_that_is_not_there_is_refused_with_what_is(encoder, waveform, la
         encoder.embed(waveform, 16_000, layers=layers)
 
 
+def test_an_unknown_way_to_pool_is_refused_with_the_known_ones(encoder, waveform):
+    with pytest.raises(ValueError, match=r"pool='median' is not known; allowed are mean, mean\+sd and None"):
+        encoder.embed(waveform, 16_000, pool="median")
+
+
 @pytest.mark.parametrize("num_samples", [16_000, 40 * 16_000])
 def test_pooling_is_the_mean_of_the_frames_and_their_spread_if_asked_for(encoder, num_samples):
     audio = np.random.default_rng(1).normal(size=num_samples).astype(np.float32) * 0.1

@@ -97,11 +97,33 @@ def test_two_encoders_of_one_name_and_place_are_told_apart_by_their_weights(tmp_
 
 def test_a_model_whose_probes_saw_spreads_says_so_unless_it_is_made_by_hand(tmp_path):
     rng = np.random.default_rng(0)
-    for model, statistics in (("a", "mean+sd"), ("random:a", "mean"), ("mfcc", "mean+sd")):
+    for model, statistics in (
+        ("a", "mean+sd"),
+        ("b", "mean"),
+        ("c", "mean+sd"),
+        ("random:a", "mean"),
+        ("mfcc", "mean+sd"),
+    ):
         value = {**score(model, "gtzan_genre", 50, rng), "statistics": statistics}
         write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
-    board = scoreboard(find(tmp_path))
-    assert [model.label for model in board.models] == ["a, mean+sd", "random:a", "mfcc"]
+    write_json(
+        tmp_path / "a" / "scores" / "gtzan_rhythm.json", {**score("a", "gtzan_rhythm", 50, rng), "statistics": None}
+    )
+    write_json(
+        tmp_path / "c" / "scores" / "nsynth_pitch.json", score("c", "nsynth_pitch", 50, rng)
+    )  # of an earlier version
+    labels = [model.label for model in scoreboard(find(tmp_path)).models]
+    assert labels == ["a, mean+sd", "b", "c, partly mean+sd", "random:a", "mfcc"]
+
+
+def test_a_twin_that_was_probed_by_another_recipe_is_no_measure_of_a_gain(tmp_path):
+    rng = np.random.default_rng(0)
+    for model, recipe in (("a", "wide"), ("random:a", "narrow")):
+        value = {**score(model, "gtzan_genre", 50, rng), "config_hash": recipe}
+        write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
+        write_json(tmp_path / model / "scores" / "gtzan_rhythm.json", score(model, "gtzan_rhythm", 50, rng))
+    (found,) = scoreboard(find(tmp_path)).gains()
+    assert [gain.task for gain in found.gains] == ["gtzan_rhythm"]
 
 
 def test_notes_of_a_data_set_stand_once_under_the_table_of_data(tmp_path):

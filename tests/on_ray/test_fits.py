@@ -1,0 +1,50 @@
+"""One share of probes, fitted in this process."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from ray_musicssl.config.probe import EnsembleRule, ProbeConfig
+from ray_musicssl.on_ray import fits
+from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.rows import ProbeSplit
+from ray_musicssl.tasks.base import SPLITS, Example
+from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
+from ray_musicssl.tasks.metrics import by_song, confusion
+
+CONFIG = ProbeConfig(hidden_dim=16, max_epochs=8, num_seeds=1)
+
+
+@pytest.mark.parametrize("rule", ["vote", "max", "best"])
+def test_the_ensemble_that_is_asked_for_scores_the_songs_and_makes_their_confusions(monkeypatch, rule):
+    rng = np.random.default_rng(3)  # on these, each rule answers for some songs as the mean logits do not
+    splits = {}
+    for split in SPLITS:
+        examples = [
+            Example(id=f"{split}{n}", track=f"{split}{n // 3}", path=Path("x"), split=split, target=n // 3 % 4)
+            for n in range(60)
+        ]
+        features = rng.standard_normal((60, 2, 8))
+        features[np.arange(60), 0, [example.target for example in examples]] += 1.5
+        splits[split] = ProbeSplit(examples=examples, features=torch.from_numpy(features).half())
+    loaded = SimpleNamespace(splits=splits, used={}, failed={})
+    monkeypatch.setattr(fits, "load_splits", lambda *_, **__: loaded)
+    job = SimpleNamespace(
+        task="giantsteps_key",
+        config=CONFIG.model_copy(update={"key_ensemble": rule}),
+        data=SimpleNamespace(classes=KEYS),
+        features=SimpleNamespace(chunks=[]),
+        source=SimpleNamespace(frame_rate=50.0),
+    )
+    (score,) = fits._fit_on_worker(SimpleNamespace(job=job, fits=[fits.Fit(seed=0, lr=1e-2, has_details=True)]))
+    assert score.ensemble in ({rule} if rule != "best" else get_args(EnsembleRule))
+    again = fit_probe(GiantStepsKey(rule), splits, job.config.model_copy(update={"lr": 1e-2}), num_outputs=24, seed=0)
+    tracks = [example.track for example in splits["test"].examples]
+    songs = by_song(tracks, np.stack(again.test_predictions.outputs), score.ensemble)
+    answers = np.array([splits["test"].examples[clip].target for clip in songs.first_clip])
+    assert score.details["confusion"]["matrix"] == confusion(answers, songs.outputs.argmax(axis=1), 24)
+    assert score.test["accuracy"] == np.mean(answers == songs.outputs.argmax(axis=1))
