@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from ray_musicssl.clustering.lloyd import LloydState, fit, iterate, next_centroids
-from ray_musicssl.clustering.sums import SLAB_VALUES, ClusterSums, assign, farthest, partial_sums
+from ray_musicssl.clustering.sums import SLAB_VALUES, ClusterSums, Farthest, assign, farthest, partial_sums
 from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.errors import DataError
 
@@ -223,3 +223,19 @@ def test_the_tree_s_order_reaches_the_bits():
 def test_the_tree_refuses_nothing():
     with pytest.raises(ValueError, match="nothing to add"):
         add_along_tree([], add)
+
+
+def test_of_equally_far_frames_those_of_the_first_block_come_first_then_of_the_first_row():
+    def one(block, row):
+        return Farthest(
+            distances=np.ones(1, np.float32),
+            blocks=np.array([block]),
+            rows=np.array([row]),
+            labels=np.zeros(1, np.int32),
+            frames=np.full((1, 2), row, np.float32),
+        )
+
+    places = [(1, 0), (0, 7), (2, 1), (0, 3)]
+    merged = reduce(lambda found, more: found.merged(more, 3), [one(*place) for place in places])
+    assert list(zip(merged.blocks.tolist(), merged.rows.tolist(), strict=True)) == [(0, 3), (0, 7), (1, 0)]
+    assert merged.frames[:, 0].tolist() == [3, 7, 0]

@@ -105,3 +105,17 @@ def test_wide_frames_make_fewer_batches_a_round_and_not_a_larger_pool():
     wide = BatchPlan(sizes=(10**6,), dim=768, batch_frames=10_000, num_passes=1, max_no_improvement=1, seed=0)
     assert narrow.pieces_a_round * PIECE_FRAMES == pytest.approx(100_000, rel=0.01)
     assert wide.pieces_a_round * PIECE_FRAMES * 768 * 4 <= 64 << 20
+
+
+def test_the_smoothed_inertia_is_scikit_learns_and_leaves_out_the_first_batch():
+    frames, step = mixture(num_frames=999), 100
+    peer = MiniBatchKMeans(5, init=frames[:5], n_init=1, batch_size=step, random_state=0)
+    peer._ewa_inertia = peer._ewa_inertia_min = None
+    peer._no_improvement, peer._max_no_improvement, peer._tol, peer._batch_size = 0, 100, 0.0, step
+    batches = plan(sizes=(999,), batch_frames=step)
+    state = start(frames[:5])
+    for number in range(6):
+        batch = frames[number * step : (number + 1) * step]
+        state, inertia = batches._step(state, batch, "cpu")
+        peer._mini_batch_convergence(number, 6, 999, 0.0, inertia * step)
+        assert state.smoothed == (-1.0 if number == 0 else pytest.approx(peer._ewa_inertia))
