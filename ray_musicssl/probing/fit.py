@@ -80,29 +80,31 @@ def fit_probe(
     optimizer = torch.optim.Adam(probe.parameters(), lr=config.lr, fused=True)
     train = training_set(task.kind, inputs.splits["train"], config, frame_rate)
     monitor = _Monitor(config)
-    best_state, best_valid = _copy_state(probe), None
+    best_state, best_said, best_valid = _copy_state(probe), None, None
     max_epochs = config.beat_max_epochs if task.kind == "beats" else config.max_epochs
     epoch = 0
     for epoch in range(max_epochs):
         for batch in train.batches(generator):
             _step(probe, optimizer, batch, inputs, _LOSSES[task.kind])
-        valid = _score(task, predict(task, probe, inputs, "valid", frame_rate))
+        said = predict(task, probe, inputs, "valid", frame_rate)
+        valid = _score(task, said)
         if monitor.is_better(valid[task.metrics[0]], epoch):
-            best_state, best_valid = _copy_state(probe), valid
+            best_state, best_said, best_valid = _copy_state(probe), said, valid
         if monitor.is_over(epoch):
             break
         for group in optimizer.param_groups:
             group["lr"] = monitor.lr
     probe.load_state_dict(best_state)
-    if isinstance(task, EnsembleTask):
-        said = predict(task, probe, inputs, "valid", frame_rate)
-        task = task.settled(said)
-        best_valid = _score(task, said)
+    if best_said is None or best_valid is None:  # all epochs diverged
+        best_said = predict(task, probe, inputs, "valid", frame_rate)
+        best_valid = _score(task, best_said)
+    if isinstance(task, EnsembleTask) and (settled := task.settled(best_said)) is not task:
+        task, best_valid = settled, _score(settled, best_said)
     test_predictions = predict(task, probe, inputs, "test", frame_rate)
     return ProbeFit(
         task=task,
         seed=seed,
-        valid=best_valid or _score(task, predict(task, probe, inputs, "valid", frame_rate)),  # else all epochs diverged
+        valid=best_valid,
         test=_score(task, test_predictions),
         test_predictions=test_predictions,
         layer_weights=probe.layer_weights.detach().numpy().copy(),
