@@ -8,7 +8,8 @@ Conventions:
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,37 @@ def to_score(problem: Problem, *, rounds: int) -> list[Timing]:
     return compare([*cases, recipe], rounds=rounds, is_warm=False)
 
 
+class _ReachedError(Exception):
+    """The goal is reached."""
+
+
+class _Watch:
+    """Clocks a trainer and looks at what it has; the clock stands still meanwhile."""
+
+    def __init__(self, sample: Rows, goal: float) -> None:
+        self._sample, self._goal = sample, goal
+        self.scores = {CPU_S: 0.0, WALL_S: 0.0}
+        self._begun = time.process_time(), time.perf_counter()
+
+    def look(self, centroids: Centroids, passes: float) -> None:
+        """Take the score of centroids after so many passes over the rows.
+
+        Raises:
+            _ReachedError: if it is at most the goal.
+        """
+        for name, begun, now in zip(
+            (CPU_S, WALL_S), self._begun, (time.process_time(), time.perf_counter()), strict=True
+        ):
+            self.scores[name] += now - begun
+        self.scores |= {"score": mean_distance(self._sample, centroids), "passes": passes}
+        if self.scores["score"] <= self._goal:
+            raise _ReachedError
+        self._begun = time.process_time(), time.perf_counter()
+
+
+Look = Callable[[Centroids, float], None]
+
+
 def until_goal(problem: Problem, trainer: str, goal: float) -> Step:
     """Train until the score is at most `goal`, or the trainer ends by itself."""
     rows = problem.rows()
@@ -59,36 +91,31 @@ def until_goal(problem: Problem, trainer: str, goal: float) -> Step:
     warnings.simplefilter("ignore")
 
     def step() -> dict[str, float]:
-        cpu_s, wall_s, scores = 0.0, 0.0, {}
-        states = TRAINERS[trainer](rows, problem.start(rows))
-        while scores.get("score", np.inf) > goal or not scores:
-            cpu, wall = time.process_time(), time.perf_counter()
-            state = next(states, None)
-            cpu_s, wall_s = cpu_s + time.process_time() - cpu, wall_s + time.perf_counter() - wall
-            if state is None:
-                break
-            scores = {"score": mean_distance(sample, state[0]), "passes": state[1]}
-        return {CPU_S: cpu_s, WALL_S: wall_s, **scores}
+        start = problem.start(rows)
+        watch = _Watch(sample, goal)
+        with suppress(_ReachedError):
+            TRAINERS[trainer](rows, start, watch.look)
+        return watch.scores
 
     return step
 
 
-def our_lloyd(rows: Rows, start: Centroids) -> Iterator[tuple[Centroids, float]]:
-    """`clustering.lloyd`, an update at a time; each is one pass."""
-    from ray_musicssl.clustering.lloyd import next_centroids
-    from ray_musicssl.clustering.sums import farthest, one_blas_thread, partial_sums
+def our_lloyd(rows: Rows, start: Centroids, look: Look) -> None:
+    """`clustering.lloyd`; each update is one pass."""
+    from ray_musicssl.clustering.lloyd import ArrayPasses, LloydState, iterate
+    from ray_musicssl.clustering.sums import one_blas_thread
 
-    centroids = start
-    for passes in range(1, MOST_PASSES + 1):
-        with one_blas_thread():
-            sums = partial_sums(rows, centroids)
-            num_empty = int((sums.counts == 0).sum())
-            spare = farthest(rows, centroids, num_empty) if num_empty else None
-            centroids = next_centroids(sums, centroids, spare)
-        yield centroids, passes
+    with one_blas_thread():
+        iterate(
+            ArrayPasses(rows),
+            LloydState(centroids=start),
+            num_iterations=MOST_PASSES,
+            tolerance=0.0,
+            on_update=lambda state: look(state.centroids, state.num_updates),
+        )
 
 
-def our_minibatch(rows: Rows, start: Centroids) -> Iterator[tuple[Centroids, float]]:
+def our_minibatch(rows: Rows, start: Centroids, look: Look) -> None:
     """`clustering.minibatch`, a round at a time."""
     from ray_musicssl.clustering.minibatch import BatchPlan, MinibatchState
     from ray_musicssl.clustering.sums import one_blas_thread
@@ -105,23 +132,23 @@ def our_minibatch(rows: Rows, start: Centroids) -> Iterator[tuple[Centroids, flo
     while not plan.is_over(state):
         with one_blas_thread():
             state = plan.advance(state, rows[plan.rows_of(state.num_rounds)[0]])
-        yield state.centroids, state.num_steps * MINIBATCH_ROWS / len(rows)
+        look(state.centroids, state.num_steps * MINIBATCH_ROWS / len(rows))
 
 
-def sklearn_minibatch(rows: Rows, start: Centroids) -> Iterator[tuple[Centroids, float]]:
+def sklearn_minibatch(rows: Rows, start: Centroids, look: Look) -> None:
     """The recipe's steps, a few at a time."""
     model = _minibatch(start)
     draws = np.random.default_rng(0)
     for number in range(1, MOST_PASSES * len(rows) // MINIBATCH_ROWS + 1):
         model.partial_fit(rows[draws.integers(len(rows), size=MINIBATCH_ROWS)])
         if number % STEPS_A_LOOK == 0:
-            yield model.cluster_centers_, number * MINIBATCH_ROWS / len(rows)
+            look(model.cluster_centers_, number * MINIBATCH_ROWS / len(rows))
 
 
-def recipe(rows: Rows, start: Centroids) -> Iterator[tuple[Centroids, float]]:
+def recipe(rows: Rows, start: Centroids, look: Look) -> None:
     """The recipe until its own stop rule."""
     model = _minibatch(start).fit(rows)
-    yield model.cluster_centers_, model.n_steps_ * MINIBATCH_ROWS / len(rows)
+    look(model.cluster_centers_, model.n_steps_ * MINIBATCH_ROWS / len(rows))
 
 
 TRAINERS = {trainer.__name__: trainer for trainer in (our_lloyd, our_minibatch, sklearn_minibatch, recipe)}

@@ -23,6 +23,7 @@ from ray_musicssl.clustering.sums import (
 from ray_musicssl.errors import DataError
 
 __all__ = [
+    "ArrayPasses",
     "LloydResult",
     "LloydState",
     "Passes",
@@ -80,13 +81,17 @@ class Passes(Protocol):
 
 
 @dataclass(frozen=True)
-class _ArrayPasses:
+class ArrayPasses:
+    """Passes over frames in memory."""
+
     frames: Float32[np.ndarray, "frames dim"]
 
     def sums(self, centroids: Float32[np.ndarray, "clusters dim"]) -> ClusterSums:
+        """What all frames add up to."""
         return partial_sums(self.frames, centroids)
 
     def farthest(self, centroids: Float32[np.ndarray, "clusters dim"], count: int) -> Farthest:
+        """The `count` frames farthest from their centroids."""
         return farthest(self.frames, centroids, count)
 
 
@@ -117,7 +122,7 @@ def fit(
     _check(rows, start)
     with one_blas_thread():
         return iterate(
-            _ArrayPasses(rows), LloydState(centroids=start), num_iterations=num_iterations, tolerance=tolerance
+            ArrayPasses(rows), LloydState(centroids=start), num_iterations=num_iterations, tolerance=tolerance
         )
 
 
