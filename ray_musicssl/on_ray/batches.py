@@ -6,6 +6,7 @@ Conventions:
     the r-th row of each chunk. The loop checks the positions all the same.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray.data
-from ray.data import DataIterator, Dataset, ExecutionOptions
+from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from ray_musicssl.audio.frames import ENCODER_GRID
 from ray_musicssl.audio.shard import Shards, open_shards
@@ -27,6 +29,7 @@ from ray_musicssl.training.reader import CropReader, Crops, LabelSource, StepCro
 
 CHUNK_BYTES = 24 << 20  # audio of one chunk, over all workers
 MOST_ITEMS = 2000  # each costs the driver a little at the start; beyond this, items hold several chunks
+REST_S = 0.02  # seconds between two looks at the stream; a chunk takes seconds to read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,18 @@ class StreamSpec:
         ]
 
 
+class Rest(ExecutionCallback):
+    """A pause in every turn of Ray Data's scheduling loop.
+
+    While chunks wait for workers no task is running, and the loop of Ray 2.60, which waits for tasks and nothing else, then
+    turns without a pause: a core of the machine for each run.
+    """
+
+    def on_execution_step(self, executor: object) -> None:  # noqa: ARG002  (whose loop it is plays no part)
+        """Called once a turn, in the loop's own thread."""
+        time.sleep(REST_S)
+
+
 def make_dataset(spec: StreamSpec, first_step: int) -> Dataset:
     """The stream from `first_step` to the end of the run.
 
@@ -88,7 +103,9 @@ def make_dataset(spec: StreamSpec, first_step: int) -> Dataset:
         {"first": first, "stop": min(first + item_steps, spec.max_steps)}
         for first in range(first_step, spec.max_steps, item_steps)
     ]
-    ray.data.DataContext.get_current().target_max_block_size = 1
+    context = DataContext.get_current()
+    context.target_max_block_size = 1
+    context.custom_execution_callback_classes = [Rest]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
     read = partial(_read_item, spec=spec)
     return dataset.map_batches(read, batch_format="pyarrow", batch_size=None, num_cpus=READER_CPUS)

@@ -1,18 +1,21 @@
 """What a run's stream holds, read without Ray; that Ray deals it in rank order is seen in `test_pretrain`."""
 
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from ray.data import ExecutionResources
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from ray_musicssl.audio.shard import open_shards
 from ray_musicssl.config.audio import AudioConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray import batches
-from ray_musicssl.on_ray.batches import StreamSpec, in_order, make_dataset, read_here
+from ray_musicssl.on_ray.batches import REST_S, StreamSpec, in_order, make_dataset, read_here
 from ray_musicssl.run_dir import RunDir, done_facts, mark_done
 from ray_musicssl.training.loop import Run, Worker
 from ray_musicssl.training.plan import StepLayout
@@ -159,6 +162,24 @@ class _Recorded:
 
 def test_the_stream_keeps_its_order():
     assert in_order().preserve_order
+
+
+@pytest.mark.ray
+def test_a_stream_that_waits_for_its_worker_turns_slowly(make_spec, cluster):
+    turns = []
+
+    class Count(ExecutionCallback):
+        def on_execution_step(self, executor):
+            turns.append(executor)
+
+    dataset = make_dataset(make_spec(chunk_steps=1), 0)
+    dataset.context.custom_execution_callback_classes.append(Count)
+    # Room for one chunk: with it full, no task runs until the worker takes the chunk.
+    dataset.context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=1)
+    begin = time.monotonic()
+    for _ in dataset.iter_batches(batch_size=1, batch_format="pyarrow"):
+        time.sleep(0.3)
+    assert len(turns) <= (time.monotonic() - begin) / REST_S + 1
 
 
 def test_a_worker_that_receives_other_positions_than_planned_stops(tiny, tmp_path):
