@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +51,15 @@ def test_a_file_with_other_frames_is_refused(files):
     assert not files.has(1, 20)
     with pytest.raises(DataError, match=r"block-00000000\.f32 does not hold the 21 frames of 3 values"):
         next(files.slabs(0, 21, 10))
+
+
+def test_a_file_that_ends_while_it_is_read_is_an_error(files):
+    files.write(0, [frames_of(20)])
+    slabs = files.slabs(0, 20, 10)
+    next(slabs)
+    os.truncate(files.path(0), 12 * 15)
+    with pytest.raises(DataError, match=r"block-00000000\.f32 ended while it was read"):
+        next(slabs)
 
 
 def test_a_block_that_cannot_be_made_whole_leaves_no_file(files):

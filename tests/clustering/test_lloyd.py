@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from ray_musicssl.clustering.lloyd import LloydState, fit, iterate, next_centroids
-from ray_musicssl.clustering.sums import SLAB_VALUES, ClusterSums, Farthest, assign, farthest, partial_sums
+from ray_musicssl.clustering.sums import SLAB_VALUES, ClusterSums, Farthest, assign, farthest, partial_sums, slab_rows
 from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.errors import DataError
 
@@ -119,12 +119,20 @@ def test_sums_equal_a_loop_over_clusters():
 
 
 def test_sums_reach_beyond_one_slab():
-    dim = SLAB_VALUES // 1024  # 1024 rows a slab
+    dim = SLAB_VALUES // 1024
+    assert slab_rows(dim) == 1024
     frames = np.random.default_rng(0).normal(size=(2500, dim)).astype(np.float32)
     centroids = frames[:2]
     sums = partial_sums(frames, centroids)
     np.testing.assert_array_equal(sums.counts, np.bincount(assign(frames, centroids), minlength=2))
     np.testing.assert_allclose(sums.sums.sum(axis=0), frames.sum(axis=0, dtype=np.float64), atol=1e-8)
+    assert sums.inertia == pytest.approx(brute_force(frames, centroids).min(axis=1).sum(), rel=1e-6)
+
+
+def test_the_inertia_of_frames_that_are_centroids_is_never_below_zero():
+    for seed in range(20):
+        frames = mixture(50, seed=seed, offset=1e3)
+        assert 0 <= partial_sums(frames, frames).inertia < 1e-6 * 1e3**2 * 50 * 7
 
 
 @settings(max_examples=25, deadline=None)

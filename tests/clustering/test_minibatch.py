@@ -92,10 +92,19 @@ def test_a_fit_that_goes_on_from_any_saved_round_ends_with_the_same_bits(tmp_pat
         assert (resumed.history, resumed.smoothed) == (whole.history, whole.smoothed)
 
 
-def test_it_stops_after_so_many_batches_without_gain():
+def test_every_pass_draws_its_pieces_and_every_round_its_frames_in_another_order():
+    batches = plan(sizes=(100 * PIECE_FRAMES,), batch_frames=PIECE_FRAMES)  # ten rounds a pass
+    first, second = (batches.rows_of(number)[0] for number in (0, 10))
+    assert not np.array_equal(first, second)
+    frames = np.arange(5300, dtype=np.float32)[:, None]
+    assert not np.array_equal(plan().batches(frames, 0)[0], plan().batches(frames, 1)[0])
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+def test_it_stops_after_so_many_batches_without_gain(limit):
     frames = mixture()
-    ended = run(plan(max_no_improvement=7), frames, start(frames[:20]))
-    assert ended.num_without_gain == 7
+    ended = run(plan(max_no_improvement=limit), frames, start(frames[:20]))
+    assert ended.num_without_gain == limit
     assert ended.num_rounds < plan().num_rounds
     assert len(ended.history) == ended.num_rounds
 

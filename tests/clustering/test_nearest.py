@@ -99,6 +99,18 @@ def test_both_libraries_find_the_nearest(monkeypatch, is_intel):
 
 
 @pytest.mark.parametrize("is_screened", [False, True])
+def test_what_all_centroids_share_costs_no_digits(is_screened):
+    frames, centroids = wide_frames(500), wide_frames(100, seed=1)
+    labels = NearestCentroids(centroids, is_screened=is_screened).labels(frames)
+    far = np.float32(2**14)  # at |x|^2 = 7e10 a float32 step is 4096; the frames differ by some 1000
+    moved = NearestCentroids(centroids + far, is_screened=is_screened).labels(frames + far)
+    distances = ((frames[:, None].astype(np.float64) - centroids) ** 2).sum(-1)
+    best, chosen = distances.min(axis=1), distances[np.arange(500), moved]
+    assert (labels == distances.argmin(axis=1)).all()
+    np.testing.assert_allclose(chosen, best, rtol=1e-2)  # coordinates themselves lose 1e-3
+
+
+@pytest.mark.parametrize("is_screened", [False, True])
 def test_near_ties_of_wide_frames_have_the_same_label_in_every_company(is_screened):
     """A BLAS chooses its kernels by shape: products of 64, 128 and 512 rows once gave midpoints of centroids other labels."""
     rng = np.random.default_rng(0)

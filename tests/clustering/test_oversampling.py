@@ -34,6 +34,14 @@ def test_records_are_those_of_a_search_among_all_candidates():
     assert state.ends == (1, 6, 15, 17)
 
 
+def test_of_equally_near_candidates_the_older_one_stays():
+    frames, known = np.zeros((3, 2), np.float32), record([1.0, 2.0, 0.5])
+    newest = np.array([[1.0, 0.0]], np.float32)  # at distance 1 of them all
+    nearest = Round(number=2, seed=0, num_before=4, num_wanted=1).nearest(frames, newest, known)
+    assert nearest["candidate"].tolist() == [0, 4, 0]
+    assert nearest["distance"].tolist() == [1.0, 1.0, 0.5]
+
+
 @pytest.mark.parametrize("slabs", [[1000], [400, 600], [1, 998, 1]])
 def test_winners_do_not_depend_on_the_slabs_or_on_who_merged_first(slabs):
     frames, distances = frames_of(1000), np.random.default_rng(3).exponential(size=1000).astype(np.float32)

@@ -71,6 +71,13 @@ def test_blocks_are_even_and_their_number_depends_on_the_frames_alone():
     assert len(choose(manifest(80), dim=39_000).blocks) > LEAST_BLOCKS  # 1.2 GB
 
 
+def test_a_block_has_frames_enough_for_the_sums_of_its_clusters():
+    wide = {"dim": 39_000, "max_frames": 10**9, "seed": 0}
+    blocks = choose_clips(manifest(80), MFCC_GRID, num_clusters=40, **wide).blocks
+    assert len(blocks) == 8000 // (16 * 40)
+    assert len(blocks) < len(choose_clips(manifest(80), MFCC_GRID, **wide).blocks)
+
+
 def test_clips_without_frames_are_left_out():
     sample = choose(manifest(10, num_samples=np.array([399, CLIP_SAMPLES] * 5)))
     assert (sample.num_clips, sample.num_frames) == (5, 500)

@@ -48,6 +48,10 @@ def test_every_slot_has_two_to_four_groups_where_there_are_parts_enough(num_part
     assert num_groups < 2 * GROUPS_A_SLOT * num_slots or num_groups in {num_parts, fewest_of_full_groups}
 
 
+def test_what_a_group_holds_does_not_grow_with_the_parts():
+    assert {len(group) for group in aligned_groups(100_000, 4)} == {MOST_PARTS_A_GROUP}
+
+
 @pytest.mark.parametrize("num_parts", [1, 2, 255, 256, 1000])
 def test_few_sums_are_held_at_once(num_parts):
     total = TreeSum(add)

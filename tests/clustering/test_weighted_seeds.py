@@ -59,5 +59,11 @@ def test_what_has_no_weight_comes_last_and_equal_candidates_do_not_end_it():
     assert len(seeds) == 5
 
 
+def test_what_has_no_weight_is_taken_once_each():
+    candidates = np.arange(6, dtype=np.float32)[:, None]
+    seeds = weighted_kmeans_plus_plus(candidates, np.array([0, 0, 0, 1, 0, 0]), 5, 0)
+    assert seeds[:, 0].tolist() == [3, 0, 1, 2, 4]
+
+
 def test_no_more_seeds_than_candidates():
     assert weighted_kmeans_plus_plus(mixture(7), np.ones(7, int), 9, 0).shape == (7, 5)
