@@ -9,30 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ray_musicssl.errors import ConfigError, ResumeRefusedError
+from ray_musicssl.errors import ResumeRefusedError
 from ray_musicssl.on_ray.sweep import Sweep
 from ray_musicssl.on_ray.trial import TrialJob
 from ray_musicssl.on_ray.wave import Suggestions, Wave
 from ray_musicssl.search_space.records import new_record, taken_up
 from ray_musicssl.sweep_dir import TrialRecord
 
-_OF_TARGETS = ("feature.", "clustering.", "joint_features")
-
 
 def search_wave(sweep: Sweep) -> Wave | None:
     """The trials that are left for Optuna to choose, inside `session()`; None if there are none.
 
     Raises:
-        ConfigError: if it would search settings of targets.
         ResumeRefusedError: if the directory holds trials of another search.
-        EnvironmentFaultError: if Optuna is not installed, or the cluster has no room for a trial.
+        EnvironmentFaultError: if the cluster has no room for a trial.
     """
     space = sweep.space
-    targets = [axis.key for axis in space.axes if axis.key.startswith(_OF_TARGETS)]
-    if targets:
-        raise ConfigError(
-            f"search: optuna cannot search {', '.join(targets)}: every value would need labels of its own; use search: random"
-        )
     records = sweep.records()
     _check_same_search(sweep, records)
     ended = [record for record in records if _has_ended(record, sweep.judged_by)]

@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from ray_musicssl import errors
@@ -49,10 +50,16 @@ def tune(space: SearchSpace, *, run_dir: Path, shards: Path, data: Path | None =
         ConfigError: if the search needs scores and there is nothing to probe.
         DataError: if shards or a data set are missing or damaged.
         ResumeRefusedError: if `run_dir` holds another trial of the same name, or a sweep on other audio.
-        EnvironmentFaultError: if another process is at it, or the cluster has no room for one trial.
+        EnvironmentFaultError: if another process is at it, Optuna is wanted and not installed, or the cluster has no room
+            for one trial.
         StoppedError: if it was stopped on request; the same command goes on.
         MusicsslError: of the kind of the first trial's, if all of them failed.
     """
+    if space.search == "optuna" and not find_spec("optuna"):
+        raise EnvironmentFaultError(
+            "search: optuna needs the package optuna, which is not installed; `pip install 'ray-musicssl[optuna]'`, or set "
+            "search: random"
+        )
     opened = open_shards(shards)
     sweep = SweepDir(run_dir.resolve())
     if data is not None:

@@ -17,7 +17,6 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from ray_musicssl.errors import EnvironmentFaultError
 from ray_musicssl.on_ray.room import runs_at_once, trial_cpus
 from ray_musicssl.on_ray.trial import OWN_CPUS, TrialJob, run_trial
 from ray_musicssl.search_space.axis import Axis
@@ -75,7 +74,7 @@ class Wave(threading.Thread):
             suggestions: who chooses the trials, if they are not given.
 
         Raises:
-            EnvironmentFaultError: if not one of them fits into the cluster, or Optuna is wanted and not installed.
+            EnvironmentFaultError: if not one of them fits into the cluster.
         """
         super().__init__(name="tune", daemon=True)
         self.error: BaseException | None = None
@@ -175,14 +174,9 @@ def _scheduler(config: SchedulerConfig, max_steps: int) -> TrialScheduler:
 
 
 def _optuna(suggestions: Suggestions) -> Any:
-    try:
-        import optuna  # noqa: PLC0415
-        from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
-    except ImportError as error:
-        raise EnvironmentFaultError(
-            "search: optuna needs the package optuna, which is not installed; `pip install 'ray-musicssl[optuna]'`, or set "
-            "search: random"
-        ) from error
+    import optuna  # noqa: PLC0415  (an extra; `tune` has checked that it is installed)
+    from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
+
     space = {
         axis.key: optuna.distributions.FloatDistribution(axis.low, axis.high, log=axis.kind == "loguniform")
         for axis in suggestions.axes

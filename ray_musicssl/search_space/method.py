@@ -9,6 +9,8 @@ from ray_musicssl.search_space.sheet import SchedulerConfig, Sheet
 from ray_musicssl.search_space.trial import Trial
 from ray_musicssl.search_space.variant import Variant
 
+_OF_TARGETS = ("feature.", "clustering.", "joint_features")
+
 
 def check_method(
     document: Document, sheet: Sheet, axes: Sequence[Axis], variants: Sequence[Variant], words: Sequence[Setting]
@@ -55,6 +57,11 @@ def _check_optuna(document: Document, sheet: Sheet, axes: Sequence[Axis], varian
             raise document.error(
                 f"search: optuna is for continuous axes ({', '.join(CONTINUOUS)}), but {axis.key} is a {axis.kind}; use "
                 f"search: random",
+                *axis.place,
+            )
+        if axis.key.startswith(_OF_TARGETS):
+            raise document.error(
+                f"search: optuna cannot search {axis.key}: every value would need labels of its own; use search: random",
                 *axis.place,
             )
     if not axes:

@@ -1,12 +1,14 @@
 """A search that goes on, without Optuna: which trials count, and which are refused."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 
-from ray_musicssl.errors import ResumeRefusedError
+from ray_musicssl.errors import EnvironmentFaultError, ResumeRefusedError
 from ray_musicssl.on_ray import search as module
+from ray_musicssl.on_ray import tune as tune_module
 from ray_musicssl.on_ray.sweep import Sweep
 from ray_musicssl.search_space.records import new_record
 from ray_musicssl.search_space.space import load_space
@@ -69,3 +71,10 @@ def test_trials_of_another_search_are_refused(searched, changed, message):
     begin(searched(), RATES[0], status="done", score=0.5)
     with pytest.raises(ResumeRefusedError, match=message):
         module.search_wave(searched(**changed))
+
+
+def test_a_search_without_optuna_is_refused_before_anything_starts(searched, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune_module, "find_spec", lambda name: None if name == "optuna" else find_spec(name))
+    with pytest.raises(EnvironmentFaultError, match=r"pip install 'ray-musicssl\[optuna\]'"):
+        tune_module.tune(searched().space, run_dir=tmp_path / "new", shards=tiny.shards.path, data=tmp_path)
+    assert not (tmp_path / "new").exists()

@@ -125,6 +125,11 @@ WRONG = {
         4,
         ["search: optuna is for continuous axes (uniform, loguniform), but masking.mask_prob is a grid"],
     ),
+    "optuna over targets": (
+        HUBERT + "search: optuna\nsamples: 1\naxes:\n  clustering.tolerance: {uniform: [0.1, 0.2]}\n",
+        6,
+        ["search: optuna cannot search clustering.tolerance: every value would need labels of its own"],
+    ),
     "optuna over nothing": (HUBERT + "search: optuna\n", 3, ["search: optuna has no axis"]),
     "optuna over seeds": (
         HUBERT + "search: optuna\nsamples: 2\nseeds: [1, 2]\naxes: {optim.peak_lr: {uniform: [0.1, 0.2]}}\n",
