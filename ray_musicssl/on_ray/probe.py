@@ -178,7 +178,13 @@ def _finished(job: Job) -> TaskScore | None:
     )
     if not same:
         return None
-    current = replace(score, model=job.source.name, source=job.source.origin, official=job.data.official)
+    current = replace(
+        score,
+        model=job.source.name,
+        source=job.source.origin,
+        official=job.data.official,
+        is_part=job.data.is_part,
+    )
     if current != score:
         write_score(job.out_dir, current)
     return current
@@ -284,6 +290,7 @@ def _score(job: Job, fits: Sequence[FitScore]) -> TaskScore:
         notes=[*job.data.notes, *_recipe_notes(job, runs)],
         details=runs[0].details,
         official=job.data.official,
+        is_part=job.data.is_part,
         source=job.source.origin,
         features_hash=job.features.content_hash(),
     )

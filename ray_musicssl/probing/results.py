@@ -70,8 +70,9 @@ class TaskScore:
     by_layer: Sequence[Mapping[str, Spread]] = field(default_factory=list)
     notes: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
-    # None, of the next three: of a file that an earlier version wrote.
+    # None, of the next four: of a file that an earlier version wrote.
     official: Mapping[Split, int] | None = None  # as `expected`, of the published data set; None too: not published
+    is_part: bool | None = None  # of the published data set, or another one
     source: Origin | None = None
     features_hash: str | None = None  # of the features that the probe saw
 

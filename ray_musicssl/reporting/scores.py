@@ -36,6 +36,7 @@ class Score:
     used: Mapping[str, int]
     expected: Mapping[str, int]  # by the annotations of this copy
     official: Mapping[str, int]  # as published; empty if that is not known
+    is_part: bool  # of the published data set, or another one: nothing printed compares with it
     skipped: Mapping[str, int]
     layer_weights: tuple[float, ...]
     by_layer: tuple[Mapping[str, MetricScore], ...]  # of probes on single layers, 0..L; empty if there were none
@@ -43,11 +44,6 @@ class Score:
     statistics: str  # over the time of a window: mean, or mean+sd; empty of frames
     notes: tuple[str, ...]  # what a reader of the score should know of this copy of the data set
     source_path: str  # of the run or folder whose encoder, or whose untrained twin, this is; empty if that is not known
-
-    @property
-    def is_of_the_published_set(self) -> bool:
-        """Whether the test set has as many items as the published one, as far as that is known."""
-        return not self.official or self.expected.get("test") == self.official.get("test")
 
 
 def read_score(path: Path) -> Score:
@@ -72,6 +68,7 @@ def read_score(path: Path) -> Score:
             used=raw.get("used") or {},
             expected=raw.get("expected") or {},
             official=raw.get("official") or {},
+            is_part=_is_part(raw),
             skipped=raw.get("skipped") or {},
             layer_weights=tuple(float(weight) for weight in raw.get("layer_weights") or ()),
             by_layer=tuple(_metrics(layer) for layer in raw.get("by_layer") or ()),
@@ -84,6 +81,14 @@ def read_score(path: Path) -> Score:
         raise DataError(
             f"{path} is not a probe score ({error!r} is missing or wrong); probe that task again"
         ) from error
+
+
+def _is_part(raw: Mapping[str, Any]) -> bool:
+    """What the file says; one that an earlier version wrote says it by its counts."""
+    if raw.get("is_part") is not None:
+        return bool(raw["is_part"])
+    official = raw.get("official") or {}
+    return bool(official) and (raw.get("expected") or {}).get("test") != official.get("test")
 
 
 def _metrics(raw: Mapping[str, Any]) -> dict[str, MetricScore]:

@@ -142,12 +142,7 @@ def _table(part: _Part, board: Scoreboard, *, is_synthetic: bool) -> Table:
         caption += " The average is the paper's: over its nine tasks, two metrics of one task counting as their mean."
     if any(column.task == "gtzan_rhythm" for column in part.columns):
         caption += " The paper gives beats a tolerance of 20 ms in words; its values look like 70 ms."
-    others = {
-        c.task
-        for m in board.models
-        for c in part.columns
-        if (s := m.scores.get(c.task)) and not s.is_of_the_published_set
-    }
+    others = {c.task for m in board.models for c in part.columns if (s := m.scores.get(c.task)) and s.is_part}
     if others and not is_synthetic:
         titles = ", ".join(task_title(task) for task in board.tasks if task in others)
         caption += f" No difference is taken on test sets that are not as published: {titles}."
@@ -188,7 +183,7 @@ def _difference(model: Model, column: PaperColumn, printed: PaperRow | None) -> 
     points = model_points(model).get(key)
     if points is None or printed is None or key not in printed.values:
         return None
-    return points - printed.values[key] if model.scores[column.task].is_of_the_published_set else None
+    return None if model.scores[column.task].is_part else points - printed.values[key]
 
 
 def _rounded(model: Model, column: PaperColumn) -> float:

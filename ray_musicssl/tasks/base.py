@@ -82,6 +82,7 @@ class TaskData:
     classes: Sequence[str]  # what each output stands for; the probe's last layer is this wide
     notes: Sequence[str] = ()  # what a reader of the scores should know of this copy of the data set
     official: Mapping[Split, int] | None = None  # as `expected`, of the published data set; None: not published
+    is_part: bool = False  # of the published data set, or another one: its scores do not compare with published ones
 
     def split(self, split: Split) -> list[Example]:
         """The examples of one split, in order."""

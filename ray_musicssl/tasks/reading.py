@@ -65,6 +65,7 @@ class Listing:
     folders: Sequence[Path]  # of audio; where it would be if there is none
     classes: Sequence[str]
     official: Mapping[Split, int] | None = None  # tracks by split in the published data set
+    is_part: bool = False  # of the published data set, as a reader can tell where its counts are not known
     windows: Windows | None = None  # None: tracks are used whole
     min_s: float = MIN_AUDIO_S
     answer: Answer = _own_target
@@ -102,6 +103,7 @@ def read_items(listing: Listing, data_dir: Path, *, annotations_only: bool) -> T
         classes=listing.classes,
         notes=[*notes, *listing.notes],
         official=listing.official,
+        is_part=listing.is_part or bool(notes),
     )
     need_every_split(listing.dataset, data_dir, data)
     twins = refuse_leaks(

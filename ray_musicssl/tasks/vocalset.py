@@ -245,6 +245,7 @@ def _item(recording: Recording, split: Split, target: int, *, group: str) -> Ite
 def _listing(
     recordings: Sequence[Recording], items: Sequence[Item], classes: Sequence[str], apart: Apart | None
 ) -> Listing:
+    notes = _copy_notes(recordings)
     return Listing(
         dataset="VocalSet",
         items=items,
@@ -252,7 +253,8 @@ def _listing(
         classes=classes,
         windows=Windows(length_s=CHUNK_S, least_s=MIN_AUDIO_S),
         apart=apart,
-        notes=_copy_notes(recordings),
+        notes=notes,
+        is_part=bool(notes),
     )
 
 

@@ -48,6 +48,7 @@ def test_probe_scores_every_encoder_on_every_task_and_repeats_nothing(gtzan_dir,
         assert score.layer_weights == [1.0]
         assert score.source == Origin(kind="baseline", path=None, seed=None)
         assert score.official == {"train": 443, "valid": 197, "test": 290}
+        assert score.is_part
     assert scores[0].metrics["accuracy"].mean == 1.0
     assert np.sum(scores[0].details["confusion"]["matrix"]) == 3
     assert len(scores[1].details["beats"]["activation"]) == 149  # 3 s

@@ -199,7 +199,7 @@ def test_a_finished_score_takes_on_what_an_earlier_version_did_not_write(gtzan_d
     score = run()
     path = tmp_path / "scores" / "gtzan_genre.json"
     raw = read_json(path)
-    for name in ("source", "official", "features_hash"):
+    for name in ("source", "official", "is_part", "features_hash"):
         del raw[name]
     write_json(path, raw | {"model": "old name"})
     without_ray.clear()

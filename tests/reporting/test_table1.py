@@ -128,10 +128,11 @@ def test_a_run_as_the_paper_has_it_is_not_said_to_be_changed(tmp_path):
     assert table.rows[0][0].text == "run"
 
 
-def test_no_difference_is_taken_on_a_test_set_that_is_not_the_published_one(board_of, tmp_path):
+@pytest.mark.parametrize("told", [{"is_part": True}, {"is_part": None, "expected": {"test": 10}}])
+def test_no_difference_is_taken_on_a_test_set_that_is_not_the_published_one(board_of, tmp_path, told):
     models = {"mine": ("music2vec-vanilla", {("gtzan_genre", "accuracy"): 50, ("nsynth_pitch", "accuracy"): 80})}
     board_of(models)
-    change(tmp_path, "mine", "gtzan_genre", official={"test": 290}, expected={"test": 10}, used={"test": 10})
+    change(tmp_path, "mine", "gtzan_genre", official={"test": 290}, used={"test": 10}, **told)
     change(tmp_path, "mine", "nsynth_pitch", official={"test": 90}, expected={"test": 90}, used={"test": 89})
     board = scoreboard(find(tmp_path))
     (table,) = table1(board)

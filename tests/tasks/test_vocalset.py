@@ -145,7 +145,9 @@ def test_a_singer_who_is_not_in_every_split_is_named(vocalset_dir):
 def test_a_copy_that_is_a_part_of_the_release_says_so(vocalset_dir):
     shutil.rmtree(vocalset_dir / "VocalSet/FULL/female7")
     for task in (VocalSetSinger, VocalSetTechnique):
-        assert task().read(vocalset_dir).notes == [
+        data = task().read(vocalset_dir)
+        assert data.is_part
+        assert data.notes == [
             (
                 "this copy of VocalSet has 57 recordings, of f7 none; the official one about 3,560: scores do not "
                 "compare with published ones"
@@ -155,8 +157,10 @@ def test_a_copy_that_is_a_part_of_the_release_says_so(vocalset_dir):
 
 def test_a_whole_copy_says_nothing(vocalset_dir, monkeypatch):
     monkeypatch.setattr(vocalset, "LEAST_RECORDINGS", 60)
-    assert not VocalSetSinger().read(vocalset_dir).notes
-    assert not VocalSetTechnique().read(vocalset_dir).notes
+    for task in (VocalSetSinger, VocalSetTechnique):
+        data = task().read(vocalset_dir)
+        assert not data.notes
+        assert not data.is_part
 
 
 def test_annotations_are_the_folders_alone(vocalset_dir):
