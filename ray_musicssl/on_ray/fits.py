@@ -28,7 +28,7 @@ from ray_musicssl.tasks.listing import make_task
 
 logger = logging.getLogger(__name__)
 
-WORKER_BYTES = 500_000_000  # of a task that fits probes, beside its features
+WORKER_BYTES = 820_000_000  # of a task that fits probes, beside its features; measured at the size of MagnaTagATune
 MAX_FITS = 8  # in one Ray task: seconds of work
 FITTED_BYTES = 16_000_000  # so much of features, added up over its fits, is a small Ray task
 MEAN_BYTES = 4  # of a value averaged over windows: float32
