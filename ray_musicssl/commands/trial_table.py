@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ray_musicssl.search_space.space import SearchSpace
@@ -15,7 +16,7 @@ def print_space(space: SearchSpace) -> None:
     console = Console()
     if not sys.stdout.isatty():
         console.width = 400  # in a pipe nothing is cut or folded: every trial stays on its line
-    console.print(f"[bold]{space.name}[/]: {space.about}", soft_wrap=True)
+    console.print(f"[bold]{escape(space.name)}[/]: {escape(space.about)}", soft_wrap=True)
     shared = _shared_words(space.trials)
     if shared:
         console.print(f"every trial: {' '.join(shared)}", soft_wrap=True, markup=False, highlight=False)
@@ -42,7 +43,8 @@ def _trials(trials: Sequence[Trial], shared: Sequence[str]) -> Table:
         labels = "; ".join(need.title for need in trial.labels) or "none"
         training = f"{trial.config.training.max_steps} x {trial.step_s:g} s"
         workers = _workers(trial.resources)
-        table.add_row(str(trial.wave), trial.name, preset, " ".join(own) or "as the preset", labels, training, workers)
+        cells = (str(trial.wave), trial.name, preset, " ".join(own) or "as the preset", labels, training, workers)
+        table.add_row(*map(escape, cells))
     return table
 
 

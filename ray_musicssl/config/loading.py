@@ -7,6 +7,7 @@ Conventions:
     Choosing another plug-in (`feature.name=semitone`) drops the settings of the one it replaces.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +24,7 @@ from ray_musicssl.registry import nearest
 from ray_musicssl.run_dir import write_text
 
 _PRESETS = files("ray_musicssl.presets")
+_QUOTED = r"'([^']*)'"
 _NAMES = {"preset", "scale"}  # recorded in a configuration; as overrides they would change nothing
 ConfigT = TypeVar("ConfigT", bound=Section)
 
@@ -201,14 +203,34 @@ def read_run_config(run_dir: Path) -> PretrainConfig:
 
 def _explain(config_type: type[BaseModel], problem: Mapping[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
-    field = ".".join(location)
+    typed, plugin = _as_typed(config_type, location)
+    field = ".".join(typed)
     if problem["type"] == "extra_forbidden":
         known = _fields_at(config_type, location[:-1])
-        return f'unknown key "{field}"{nearest(location[-1], known)}; known there: {", ".join(known)}'
+        return f'unknown key "{field}"{plugin}{nearest(location[-1], known)}; known there: {", ".join(known)}'
     if problem["type"] == "union_tag_invalid":
-        return f"{field}.name = {problem['ctx']['tag']!r} must be one of {problem['ctx']['expected_tags']}"
+        tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+        return f"{field}.name = {tag!r}{nearest(tag, re.findall(_QUOTED, known))} must be one of {known}"
+    if problem["type"] == "literal_error":
+        value, known = problem["input"], problem["ctx"]["expected"]
+        return f"{field} = {value!r}{nearest(str(value), re.findall(_QUOTED, known))} must be {known}"
     message = problem["msg"].removeprefix("Value error, ")
     return message if problem["type"] == "value_error" else f"{field} = {problem['input']!r}: {message}"
+
+
+def _as_typed(config_type: type[BaseModel], location: list[str]) -> tuple[list[str], str]:
+    """A location as a person types it, and ` of SECTION.name=KIND` for the kind that pydantic puts between its parts."""
+    models: list[type[BaseModel]] = [config_type]
+    typed: list[str] = []
+    plugin = ""
+    for part in location:
+        tagged = [m for m in models if _tag(m) == part]
+        if len(models) > 1 and tagged:
+            models, plugin = tagged, f" of {'.'.join(typed)}.name={part}"
+            continue
+        typed.append(part)
+        models = [m for model in models for m in _models_in(model, part)] or models
+    return typed, plugin
 
 
 def _fields_at(config_type: type[BaseModel], location: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from ray_musicssl.on_ray.sweep import Sweep
 from ray_musicssl.on_ray.trial import TrialJob
 from ray_musicssl.on_ray.wave import Suggestions, Wave
 from ray_musicssl.search_space.records import new_record, taken_up
+from ray_musicssl.search_space.trial import Trial
 from ray_musicssl.sweep_dir import TrialRecord
 
 
@@ -56,19 +57,28 @@ def _check_same_search(sweep: Sweep, records: Sequence[TrialRecord]) -> None:
     Raises:
         ResumeRefusedError: if one is not.
     """
-    keys = [axis.key for axis in sweep.space.axes]
+    axes = {axis.key: axis for axis in sweep.space.axes}
     for record in records:
-        if set(record.settings) != set(keys):
-            why = f"of the settings {', '.join(record.settings)}, not {', '.join(keys)}"
-        elif sweep.space.suggested(record.settings).identity != record.identity:
-            changed = " ".join(record.overrides)
-            why = f"of other settings beside its axes ({changed})"
+        if set(record.settings) != set(axes):
+            why = f"of the settings {', '.join(record.settings)}, not {', '.join(axes)}"
+        elif outside := [key for key, axis in axes.items() if not axis.low <= record.settings[key] <= axis.high]:
+            key = outside[0]
+            why = f"at {key}={record.settings[key]}, which is not from {axes[key].low} to {axes[key].high}"
+        elif (now := sweep.space.suggested(record.settings)).identity != record.identity:
+            why = f"of other settings beside its axes ({_change(record, now)})"
         else:
             continue
         raise ResumeRefusedError(
             f"{sweep.dir.run_dir(record.name).path} is a trial {why}: its score says nothing about this search; use another "
             f"--run-dir, or --fresh to run every trial anew"
         )
+
+
+def _change(record: TrialRecord, now: Trial) -> str:
+    """What is not as it was: of each side the words that the other lacks."""
+    was, words = [f"preset {record.preset}", *record.overrides], [f"preset {now.preset}", *now.overrides]
+    gone, new = ([word for word in one if word not in other] for one, other in ((was, words), (words, was)))
+    return f"{', '.join(gone) or 'nothing'} -> {', '.join(new) or 'nothing'}"
 
 
 def _point(sweep: Sweep, record: TrialRecord) -> dict[str, Any]:

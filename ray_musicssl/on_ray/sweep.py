@@ -72,6 +72,11 @@ class Sweep:
             return [read_record(path) for path in sorted(self.dir.path.glob("runs/*/trial.json"))]
         return [self.record(trial.name) for trial in self.space.trials]
 
+    @property
+    def shown_names(self) -> list[str]:
+        """The trials to be shown, in their order; none of a search, which shows all that there come to be."""
+        return [] if self.space.search == "optuna" else [trial.name for trial in self.space.trials]
+
     def record(self, name: str) -> TrialRecord:
         """Of one trial."""
         record = self.dir.record(name)

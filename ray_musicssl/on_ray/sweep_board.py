@@ -59,9 +59,8 @@ class SweepBoard:
         self._live: Live | None = None
 
     def rows(self) -> list[Row]:
-        """Every trial that has a record, in the space's order; those that a search added after them."""
-        added = sorted(path.parent.name for path in self._sweep.path.glob("runs/*/trial.json"))
-        names = dict.fromkeys([*self._names, *(added if not self._names else ())])
+        """Every trial that has a record, in the space's order; of a search, which names none before, all that are there."""
+        names = self._names or sorted(path.parent.name for path in self._sweep.path.glob("runs/*/trial.json"))
         records = [self._sweep.record(name) for name in names]
         return [self._row(record) for record in records if record]
 

@@ -55,13 +55,15 @@ class Judgement:
         return PROBE_CPUS if self.data_dir else 0.0
 
     def score(self, scores: Scores) -> float | None:
-        """The number that stands for a trial; None if it was not probed on what that needs."""
+        """The number that stands for a trial; None if it was not probed on what that needs, or a score of it is NaN."""
+        found = scores.get(self.metric.task, {})
         if self.metric.task:
-            found = scores.get(self.metric.task, {})
-            return found.get(self.metric.name or headline(self.metric.task, list(found))) if found else None
-        if not scores or set(scores) != set(self.tasks):
-            return None
-        return sum(task_mean(task, found) for task, found in scores.items()) / len(scores)
+            score = found.get(self.metric.name or headline(self.metric.task, list(found))) if found else None
+        elif set(scores) == set(self.tasks):
+            score = sum(task_mean(task, own) for task, own in scores.items()) / len(scores)
+        else:
+            score = None
+        return score if score is not None and math.isfinite(score) else None
 
 
 @dataclass(frozen=True, kw_only=True)

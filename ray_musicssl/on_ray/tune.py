@@ -138,13 +138,14 @@ def _judge_end(records: Sequence[TrialRecord]) -> None:
 
 def _follow(wave: Wave, sweep: Sweep) -> None:
     """Show a wave until it ends or somebody asks to stop; then close the books on its trials."""
-    board = SweepBoard(sweep.dir, [record.name for record in sweep.records()])
+    board = SweepBoard(sweep.dir, sweep.shown_names)
     with stop_on_signal(sweep.dir.stop_path), board.shown():
         wave.start()
         while wave.is_alive():
             wave.join(POLL_S)
             board.show()
             if sweep.dir.stop_path.exists() and _passed_on(sweep):
+                _close(sweep, wave.well)
                 raise StoppedError(f"stopped; the same command goes on from {sweep.dir.path}")
         _close(sweep, wave.well)
     if wave.error is not None:

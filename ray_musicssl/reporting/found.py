@@ -100,20 +100,20 @@ def find(root: Path) -> Found:
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a directory; give the one that `musicssl demo` or a run wrote")
-    directories = list(_directories(root))
-    runs = tuple(sorted((run for d in directories if (run := _read_run(d))), key=_paper_order))
-    scores = [read_score(p) for d in directories if d.name == "scores" for p in sorted(d.glob("*.json"))]
+    places = list(directories(root))
+    runs = tuple(sorted((run for d in places if (run := _read_run(d))), key=_paper_order))
+    scores = [read_score(p) for d in places if d.name == "scores" for p in sorted(d.glob("*.json"))]
     found = Found(
         root=root,
         runs=_with_unique_names(runs, root),
         scores=_newest(_without_stale(scores, runs)),
-        codebooks=tuple(read_codebook(d / "codebook.json") for d in directories if (d / "codebook.json").exists()),
-        label_sets=tuple(labels for d in directories for labels in read_label_sets(d / "labels")),
-        ledgers=tuple(ledger for directory in directories if (ledger := _read_ledger(directory))),
+        codebooks=tuple(read_codebook(d / "codebook.json") for d in places if (d / "codebook.json").exists()),
+        label_sets=tuple(labels for d in places for labels in read_label_sets(d / "labels")),
+        ledgers=tuple(ledger for directory in places if (ledger := _read_ledger(directory))),
         timings=_read_timings(root / "timings.json") if (root / "timings.json").exists() else {},
-        is_synthetic=any((directory / "done-demo-data.json").exists() for directory in directories),
+        is_synthetic=any(_is_of_the_demo(directory) for directory in places),
     )
-    has_sweep = any((directory / "sweep.json").exists() for directory in directories)
+    has_sweep = any((directory / "sweep.json").exists() for directory in places)
     if not (found.runs or found.scores or found.codebooks or found.ledgers or has_sweep):
         raise DataError(
             f"{root} holds nothing to report: no run (metrics.jsonl), no scores/*.json, no codebook.json, no shards; "
@@ -122,10 +122,19 @@ def find(root: Path) -> Found:
     return found
 
 
-def _directories(root: Path) -> Iterator[Path]:
+def directories(root: Path) -> Iterator[Path]:
+    """A root and all below it, but for checkpoints, curves, labels and data; each before those in it."""
     for directory, names, _ in os.walk(root):
         names[:] = sorted(name for name in names if name not in _NOT_ENTERED and not name.startswith("."))
         yield Path(directory)
+
+
+def _is_of_the_demo(directory: Path) -> bool:
+    """Whether it holds what `demo-data` made, or a sweep that was probed on that; the marker lies above the data sets."""
+    facts = directory / "sweep.json"
+    data = str(read_object(facts).get("data") or "") if facts.exists() else ""
+    places = [directory, *([Path(data), Path(data).parent] if data else [])]
+    return any((place / "done-demo-data.json").exists() for place in places)
 
 
 def _read_timings(path: Path) -> dict[str, Any]:

@@ -57,6 +57,12 @@ COLUMNS = (*_NINE_TASKS, *_MTG)
 NINE_TASKS = tuple(dict.fromkeys(column.task for column in _NINE_TASKS))
 """The tasks of tables 2 and 3, over which the paper averages."""
 
+ROWS_DIFFER_IN = (
+    *("objective.name", "feature.name", "feature.num_coefficients", "feature.layer", "clustering.num_clusters"),
+    *("masking.mask_length", "masking.mask_prob", "objective.top_k", "audio.crop_s"),
+)
+"""Config paths by which the rows of tables 2 and 3 differ, beside the number of steps."""
+
 TASK_TITLES = {
     "magnatagatune": "Tags (MTT)",
     "giantsteps_key": "Key",

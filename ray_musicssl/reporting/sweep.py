@@ -1,22 +1,24 @@
 """A sweep as a report reads it: its trials, what they scored, and which of them the paper trained too.
 
 Conventions:
-    Points are scores x 100. A trial stands for a row of the paper if its preset is that row's and no other trial of the
+    Points are scores x 100. A trial stands for a row of the paper if its preset is that row's, nothing that the paper's rows
+    differ in was set to another value (but for the number of steps, which a small scale changes), and no other trial of the
     sweep has that preset, but for trials that differ by their seed alone: these count together, as their mean.
     Trials that the space no longer names are told of and count nowhere.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
-from ray_musicssl.reporting.found import Found, Run
+from ray_musicssl.reporting.found import Found, Run, directories
 from ray_musicssl.reporting.json_object import read_object
-from ray_musicssl.reporting.paper import COLUMNS, PRESET_ROWS, PaperColumn, PaperRow, headline
+from ray_musicssl.reporting.paper import COLUMNS, PRESET_ROWS, ROWS_DIFFER_IN, PaperColumn, PaperRow, headline
 from ray_musicssl.sweep_dir import SweepDir, TrialRecord
 
 SEED = "training.seed"
@@ -108,8 +110,7 @@ def find_sweeps(found: Found) -> list[FoundSweep]:
     Raises:
         DataError: if a file of one is damaged.
     """
-    paths = [found.root, *sorted(path for path in found.root.iterdir() if path.is_dir())]
-    return [_read(SweepDir(path), found) for path in paths if SweepDir(path).facts_path.exists()]
+    return [_read(SweepDir(path), found) for path in directories(found.root) if SweepDir(path).facts_path.exists()]
 
 
 def _read(sweep: SweepDir, found: Found) -> FoundSweep:
@@ -141,7 +142,7 @@ def beside_paper(sweep: FoundSweep) -> list[BesidePaper]:
     rows = []
     for preset, printed in PRESET_ROWS.items():
         # One run counts once, under however many names.
-        own = {trial.record.identity: trial for trial in sweep.trials if trial.record.preset == preset}
+        own = {trial.record.identity: trial for trial in sweep.trials if _stands_for(trial, preset)}
         trials = list(own.values())
         kinds = [{key: value for key, value in trial.record.settings.items() if key != SEED} for trial in trials]
         scored = [trial for trial in trials if trial.points]
@@ -152,6 +153,11 @@ def beside_paper(sweep: FoundSweep) -> list[BesidePaper]:
         names = tuple(trial.record.name for trial in scored)
         rows.append(BesidePaper(printed=printed, preset=preset, names=names, points=points))
     return rows
+
+
+def _stands_for(trial: SweepTrial, preset: str) -> bool:
+    set_to = {word.partition("=")[0] for word in trial.record.overrides}
+    return trial.record.preset == preset and not set_to & set(ROWS_DIFFER_IN)
 
 
 def columns_of(rows: Sequence[BesidePaper]) -> list[PaperColumn]:
@@ -196,6 +202,16 @@ def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> float | 
         return None
     correlation, _ = spearmanr(ours, theirs)
     return float(np.asarray(correlation))
+
+
+def share_of_orders(ours: Sequence[float], theirs: Sequence[float], correlation: float) -> float:
+    """The share of all orders of our rows that correlate with the paper's at least so well: what chance alone gives.
+
+    Source: the exact permutation test of Spearman's correlation; tables 2 and 3 have at most eight rows.
+    """
+    own, printed = (ranks - ranks.mean() for ranks in (rankdata(ours), rankdata(theirs)))
+    found = np.array(list(permutations(own))) @ printed / (np.linalg.norm(own) * np.linalg.norm(printed))
+    return float(np.mean(found >= correlation - 1e-9))
 
 
 def effects(sweep: FoundSweep) -> list[Effect]:

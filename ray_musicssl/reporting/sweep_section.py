@@ -1,9 +1,11 @@
 """The report's section of a sweep: trials, best configuration, the paper's tables beside ours, effects, curves, costs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ray_musicssl.reporting import sweep_plots, sweep_tables
 from ray_musicssl.reporting.blocks import Block, Figure, Keys, Section, fold, table_block, text
+from ray_musicssl.reporting.paper import PRESET_ROWS
 from ray_musicssl.reporting.sweep import FoundSweep, beside_paper, columns_of, effects
 from ray_musicssl.reporting.tables import Table
 
@@ -23,7 +25,9 @@ def paper_tables(sweep: FoundSweep, *, is_synthetic: bool) -> list[Table]:
     presets = {row.preset for row in rows}
     is_small = any(trial.record.scale for trial in sweep.trials if trial.record.preset in presets)
     tables = [sweep_tables.paper_table(rows, n, is_synthetic=is_synthetic, is_small=is_small) for n in (2, 3)]
-    return [table for table in tables if table]
+    absent = [trial.record.name for trial in sweep.trials if trial.record.preset in PRESET_ROWS and not trial.points]
+    note = f" Without scores, and not in it: {', '.join(absent)}." if absent else ""
+    return [replace(table, caption=table.caption + note) for table in tables if table]
 
 
 def sweep_in_words(sweep: FoundSweep) -> str:
@@ -46,11 +50,11 @@ def sweep_in_words(sweep: FoundSweep) -> str:
     rows = beside_paper(sweep)
     for number in (2, 3):
         chosen = [row for row in rows if row.printed.table == number]
-        correlation = sweep_tables.order_like_paper(chosen, columns_of(chosen)) if columns_of(chosen) else None
-        if correlation is not None:
+        order = sweep_tables.order_like_paper(chosen, columns_of(chosen)) if columns_of(chosen) else None
+        if order is not None:
             words.append(
                 f"Our order of the {len(chosen)} rows of table {number} correlates with the paper's by "
-                f"{correlation:+.2f} (Spearman)."
+                f"{order.correlation:+.2f} (Spearman); {order.chance:.0%} of random orders do as well."
             )
     return " ".join(words)
 

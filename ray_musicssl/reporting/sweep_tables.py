@@ -1,6 +1,7 @@
 """Tables of a sweep: its trials and their cost, the paper's rows beside ours, and what each setting goes with."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ray_musicssl.reporting.paper import PaperColumn, task_title
@@ -13,6 +14,7 @@ from ray_musicssl.reporting.sweep import (
     columns_of,
     mean_points,
     rank_correlation,
+    share_of_orders,
 )
 from ray_musicssl.reporting.tables import NOTHING, Cell, Table, signed
 
@@ -95,16 +97,28 @@ def _row(title: str, mark: str, points: Points, columns: Sequence[PaperColumn]) 
 def _correlations(rows: Sequence[BesidePaper], columns: Sequence[PaperColumn]) -> tuple[Cell, ...]:
     keys = [(column.task, column.metric) for column in columns]
     found = [rank_correlation([r.points[key] for r in rows], [r.printed.values[key] for r in rows]) for key in keys]
-    found.append(order_like_paper(rows, columns))
+    order = order_like_paper(rows, columns)
+    found.append(order.correlation if order else None)
     texts = [NOTHING if value is None else f"{value:+.2f}".replace("-", "−") for value in found]
     return (Cell(text="rank correlation", mark="paper"), *(Cell(text=text) for text in texts))
 
 
-def order_like_paper(rows: Sequence[BesidePaper], columns: Sequence[PaperColumn]) -> float | None:
-    """Spearman's correlation of the rows' means with the paper's over the same columns; None if there are too few."""
-    ours = [mean_points(row.points, columns) for row in rows]
-    theirs = [mean_points(row.printed.values, columns) for row in rows]
-    return rank_correlation([value or 0.0 for value in ours], [value or 0.0 for value in theirs])
+@dataclass(frozen=True, kw_only=True)
+class OrderLikePaper:
+    """How alike our order of the rows and the paper's are."""
+
+    correlation: float  # Spearman's
+    chance: float  # the share of all orders that correlate as well
+
+
+def order_like_paper(rows: Sequence[BesidePaper], columns: Sequence[PaperColumn]) -> OrderLikePaper | None:
+    """The order of the rows' means beside the paper's over the same columns; None if there are too few."""
+    ours = [mean_points(row.points, columns) or 0.0 for row in rows]
+    theirs = [mean_points(row.printed.values, columns) or 0.0 for row in rows]
+    correlation = rank_correlation(ours, theirs)
+    if correlation is None:
+        return None
+    return OrderLikePaper(correlation=correlation, chance=share_of_orders(ours, theirs, correlation))
 
 
 def effect_table(effect: Effect) -> Table:

@@ -145,7 +145,7 @@ def _table(part: _Part, board: Scoreboard, *, is_synthetic: bool) -> Table:
     others = {c.task for m in board.models for c in part.columns if (s := m.scores.get(c.task)) and s.is_part}
     if others and not is_synthetic:
         titles = ", ".join(task_title(task) for task in board.tasks if task in others)
-        caption += f" No difference is taken on test sets that are not as published: {titles}."
+        caption += f" No difference is taken on data sets that are not as published: {titles}."
     if is_synthetic:
         caption += " Our rows are scores on data sets made by the demo: they do not compare with printed ones."
     header = ("model", *(column.title for column in part.columns), *(["average"] if part.has_average else []))

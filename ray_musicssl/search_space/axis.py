@@ -3,9 +3,11 @@
 Conventions:
     `grid` values are all tried, in every combination with the other axes'. Of every other axis one value is drawn for each
     of the `samples` points; variants, grid points and seeds share them, so that they compare on the same draws.
-    A draw is a function of (seed, key, point): a further axis or a larger `samples` leaves the points before as they are.
+    A draw is a function of (seed, key, point): a further axis or a larger `samples` leaves the points before as they are, and
+    a further value of `choice` changes only those that it takes.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from ray_musicssl.randomness import generator
+from ray_musicssl import randomness
 from ray_musicssl.registry import nearest
 from ray_musicssl.search_space.document import Document, Keys
 from ray_musicssl.search_space.setting import Setting, check_key, plain
 
 SIGNIFICANT_DIGITS = 4  # of a drawn number, so that a trial's name can say its value to the last digit
+SUGGESTED_DIGITS = (
+    7  # of one that Optuna suggests: it looks closely where the best are, and no two should be the same trial
+)
 _MOST_REDRAWS = 1000  # of one point; more means that the axes have too few values
 LISTED = ("grid", "choice")
 CONTINUOUS = ("uniform", "loguniform")
@@ -58,17 +63,18 @@ class Axis:
 
     def draw(self, seed: int, point: int, attempt: int) -> Setting:
         """The value of a point."""
-        draws = generator(seed, "search space", self.key, point, attempt)
-        if self.kind == "choice":
-            index = int(draws.integers(len(self.values)))
+        place = (seed, "search space", self.key, point, attempt)
+        if self.kind == "choice":  # each value has a number of its own, and the highest wins: others leave it as it is
+            index = max(range(len(self.values)), key=lambda i: randomness.key(*place, json.dumps(self.values[i])))
             return self.setting(self.values[index], index)
+        draws = randomness.generator(*place)
         return self.setting(self.rounded(DRAWS[self.kind](draws, self.low, self.high)))
 
-    def rounded(self, value: float) -> float:
-        """A number of the axis in `SIGNIFICANT_DIGITS`, and still inside; whole numbers as they are."""
+    def rounded(self, value: float, digits: int = SIGNIFICANT_DIGITS) -> float:
+        """A number of the axis in so many significant digits, and still inside; whole numbers as they are."""
         if isinstance(value, int):
             return value
-        return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
+        return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
 
 
 def read_axis(document: Document, key: str, given: Mapping[str, Any]) -> Axis:
@@ -126,8 +132,8 @@ def _bounds(document: Document, key: str, values: Sequence[Any], place: Keys) ->
         raise document.error(f"{key}: {kind} from {low} to {high} is empty; the first must be the lower", *place)
     if kind == "loguniform" and low <= 0:
         raise document.error(f"{key}: loguniform from {low} has no logarithm there; begin above 0", *place)
-    if kind == "randint" and not all(float(value).is_integer() for value in values):
-        raise document.error(f"{key}: randint from {low} to {high} needs whole numbers", *place)
+    if kind == "randint" and not all(float(value).is_integer() and abs(value) < 2**63 for value in values):
+        raise document.error(f"{key}: randint from {low} to {high} needs whole numbers below 2^63", *place)
     return low, high
 
 
@@ -147,7 +153,9 @@ def draw_points(document: Document, axes: Sequence[Axis], *, samples: int, seed:
                 break
         else:
             raise document.error(
-                f"samples={samples}, but the axes have no more than {number} different points", "samples"
+                f"samples={samples}, but {_MOST_REDRAWS} draws gave no other point than the {number} before; ask for fewer, "
+                f"or list them as a grid",
+                "samples",
             )
         seen.add(words)
         points.append(point)

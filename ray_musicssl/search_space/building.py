@@ -8,13 +8,14 @@ Conventions:
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.pretrain import PretrainConfig
-from ray_musicssl.errors import ConfigError, MusicsslError
+from ray_musicssl.errors import ConfigError, DataError, MusicsslError
 from ray_musicssl.search_space.candidate import Candidate
 from ray_musicssl.search_space.document import Document
 from ray_musicssl.search_space.setting import Setting
@@ -22,14 +23,15 @@ from ray_musicssl.search_space.trial import Trial, is_open, label_needs
 from ray_musicssl.training.run_identity import run_fingerprint
 
 _REMEDY = "; change one, or leave such trials out with skip_impossible: true"
+_LONGEST_NAME = 200  # of a trial, and so of a directory, which may have 255 bytes
 
 
 class ImpossibleError(ConfigError):
     """Settings that are each well but cannot be together."""
 
     def __init__(self, place: str, trial: str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}{_REMEDY}")
-        self.trial, self.reason = trial, reason
+        super().__init__(f"{place}: {trial}: {reason}{_REMEDY}")
+        self.place, self.trial, self.reason = place, trial, reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,17 @@ class TrialBuilder:
             DataError: if an encoder or codebook that it names is not there. All with file and line.
         """
         variant, settings = candidate.variant, candidate.settings(self.words)
+        self._check_name(candidate)
         overrides = tuple(setting.word for setting in settings)
         try:
             config = load_config(PretrainConfig, preset=variant.preset, scale=variant.scale, overrides=overrides)
         except ConfigError as error:
             raise self._located(error, candidate, settings) from error
+        if config.init_from and not Path(config.init_from).exists():
+            raise DataError(
+                f"{self.document.where(*variant.place)}: init_from={config.init_from} is not there; name a run or a folder of "
+                f"weights (in {candidate.name})"
+            )
         longest_s = max(stage.crop_s for stage in config.audio.stages())
         if longest_s > config.audio.batch_s:
             message = f"audio.crop_s={longest_s} is longer than a step's audio.batch_s={config.audio.batch_s}"
@@ -75,6 +83,14 @@ class TrialBuilder:
             after=candidate.parent_name,
             wave=variant.wave,
         )
+
+    def _check_name(self, candidate: Candidate) -> None:
+        if len(candidate.name) > _LONGEST_NAME:
+            raise self.document.error(
+                f"the trial {candidate.name[:40]}... has a name of {len(candidate.name)} characters, and a directory no more "
+                f"than {_LONGEST_NAME}; search fewer axes in one file, or shorten a variant's name",
+                *candidate.variant.place,
+            )
 
     def _parent(self, config: PretrainConfig, candidate: Candidate, parents: Mapping[str, Trial]) -> Trial | None:
         """The trial whose checkpoint the hidden targets come from; None if they come from none."""
@@ -98,19 +114,20 @@ class TrialBuilder:
             )
         parent = parents.get(candidate.parent_name)
         if parent is None:
-            reason = f"{name} waits for {candidate.parent_name}, which is left out"
+            reason = f"waits for {candidate.parent_name}, which is left out"
             raise ImpossibleError(self.document.where(*place), name, reason)
         has = parent.config.encoder.num_layers
         if max(layers) > has:
-            reason = f"{name} learns layer {max(layers)} of {parent.name}, which has only {has}"
+            reason = f"learns layer {max(layers)} of {parent.name}, which has only {has}"
             raise ImpossibleError(self.document.where(*place), name, reason)
         return parent
 
     def _check_encoders(self, config: PretrainConfig, candidate: Candidate) -> None:
+        place = self.document.where(*candidate.variant.place)
         try:
             config.check_encoders(codebooks_follow=True)
         except MusicsslError as error:
-            raise type(error)(f"{self.document.where(*candidate.variant.place)}: {error}") from error
+            raise type(error)(f"{place}: {error}") from error
 
     def _located(self, error: ConfigError, candidate: Candidate, settings: Sequence[Setting]) -> ConfigError:
         """The same complaint with the place of the setting that is to blame."""
@@ -129,7 +146,7 @@ class TrialBuilder:
         named = [s for s in settings if re.search(rf"\b{re.escape(s.key.rpartition('.')[2])}\b", message)]
         what = f"{', '.join(setting.word for setting in named)} cannot be" if named else "impossible"
         place = self._place(named[-1]) if named else self.document.where(*candidate.variant.place)
-        return ImpossibleError(place, candidate.name, f"{candidate.name}: {what}: {message}")
+        return ImpossibleError(place, candidate.name, f"{what}: {message}")
 
     def _place(self, setting: Setting) -> str:
         return self.document.where(*setting.place) if setting.place else f"{setting.word} on the command line"

@@ -54,7 +54,10 @@ def read_document(path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except ConfigError:
+        raise
+    # Dates and numbers that are none; brackets in thousands.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}:1: not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}:1: a search space is a mapping such as `preset: music2vec-vanilla`, not {values!r}")

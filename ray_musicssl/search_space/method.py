@@ -34,6 +34,11 @@ def _check_samples(document: Document, sheet: Sheet, axes: Sequence[Axis]) -> No
         )
     if sheet.samples is not None and not drawn:
         raise document.error(f"samples={sheet.samples} has no effect: no axis is drawn; drop it", "samples")
+    if "seed" in document.values and not drawn:
+        raise document.error(
+            f"seed={sheet.seed} has no effect: no axis is drawn; drop it, or give seeds: [{sheet.seed}] to pre-train with",
+            "seed",
+        )
 
 
 def _check_seeds(
@@ -64,6 +69,8 @@ def _check_optuna(document: Document, sheet: Sheet, axes: Sequence[Axis], varian
                 f"search: optuna cannot search {axis.key}: every value would need labels of its own; use search: random",
                 *axis.place,
             )
+    if sheet.skip_impossible:
+        raise document.error("skip_impossible has no effect with search: optuna; drop it", "skip_impossible")
     if not axes:
         raise document.error("search: optuna has no axis to search; use search: random", "search")
     if len(variants) > 1 or len(sheet.seeds) > 1:

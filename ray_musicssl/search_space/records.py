@@ -11,17 +11,14 @@ from typing import Any
 
 from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ResumeRefusedError
+from ray_musicssl.reporting.paper import ROWS_DIFFER_IN
 from ray_musicssl.run_dir import hash_of, read_json, write_json, write_text
 from ray_musicssl.search_space.space import SearchSpace
 from ray_musicssl.search_space.trial import Trial
 from ray_musicssl.sweep_dir import SweepDir, TrialRecord, differing, write_record
 
-# What the rows of the paper's tables differ in, in its order; keys that a space sets itself come after these.
-COMPARED = (
-    *("objective.name", "feature.name", "feature.num_coefficients", "feature.layer", "clustering.num_clusters"),
-    *("masking.mask_length", "masking.mask_prob", "training.max_steps", "objective.top_k", "audio.crop_s"),
-    *("encoder.num_layers", "optim.peak_lr", "training.seed"),
-)
+# Keys that a space sets itself come after these.
+COMPARED = (*ROWS_DIFFER_IN, "training.max_steps", "encoder.num_layers", "optim.peak_lr", "training.seed")
 _OF_LABELS = ("feature.", "clustering.", "joint_features")
 _REMEDY = "use another --run-dir, rename the variant, or --fresh to run every trial anew"
 

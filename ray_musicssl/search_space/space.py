@@ -15,7 +15,8 @@ from typing import Any
 
 from ray_musicssl.config.loading import build, merge, parse_overrides
 from ray_musicssl.config.probe import ProbeConfig
-from ray_musicssl.search_space.axis import Axis, draw_points, read_axis
+from ray_musicssl.errors import ConfigError
+from ray_musicssl.search_space.axis import SUGGESTED_DIGITS, Axis, draw_points, read_axis
 from ray_musicssl.search_space.building import ImpossibleError, TrialBuilder
 from ray_musicssl.search_space.candidate import Candidate
 from ray_musicssl.search_space.document import Document, read_document
@@ -26,7 +27,7 @@ from ray_musicssl.search_space.sheet import SchedulerConfig, Sheet, read_sheet
 from ray_musicssl.search_space.trial import LabelNeed, Trial
 from ray_musicssl.search_space.variant import Variant, check_axes, read_variants
 
-MOST_TRIALS = 1000  # a grid beyond it is a slip of the pen; and all are checked in seconds
+MOST_TRIALS = 400  # a grid beyond it is a slip of the pen; and all are checked in two seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,13 @@ class SearchSpace:
         return list({need.key: need for trial in chosen for need in trial.labels}.values())
 
     def suggested(self, values: Mapping[str, Any]) -> Trial:
-        """The trial at other values of the axes, as Optuna suggests them, rounded as drawn ones are; its name says them.
+        """The trial at other values of the axes, as Optuna suggests them, but for rounding; its name says them.
 
         Raises:
             ConfigError: if they cannot be trained.
         """
         assert self.search == "optuna", "checked to have one variant and one seed"
-        point = tuple(axis.setting(axis.rounded(values[axis.key])) for axis in self.axes)
+        point = tuple(axis.setting(axis.rounded(values[axis.key], SUGGESTED_DIGITS)) for axis in self.axes)
         return self.builder.build(replace(self.first, point=point), {})
 
 
@@ -194,7 +195,12 @@ def _check_ends(builder: TrialBuilder, candidate: Candidate, axes: Sequence[Axis
     for number, axis in enumerate(axes):
         for end in (axis.low, axis.high):
             moved = (*point[:number], axis.setting(end), *point[number + 1 :])
-            builder.build(replace(candidate, point=moved), {})
+            try:
+                builder.build(replace(candidate, point=moved), {})
+            except ImpossibleError as error:
+                raise ConfigError(
+                    f"{error.place}: {error.reason}; narrow the axis, Optuna may choose any of its values"
+                ) from error
 
 
 def _refuse_twins(

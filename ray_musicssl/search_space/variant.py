@@ -47,7 +47,7 @@ def read_variants(document: Document, sheet: Sheet) -> list[Variant]:
     if "variants" in document.values and not sheet.variants:
         raise document.error("variants is empty; name one, or leave the word out", "variants")
     _check_names(document, sheet)
-    waves = _waves(document, {name: str(given.get("after", "")) for name, given in sheet.variants.items()})
+    waves = _waves(document, {name: str(given.get("after") or "") for name, given in sheet.variants.items()})
     if not sheet.variants:
         return [_read_variant(document, sheet, "", {}, wave=0)]
     return [_read_variant(document, sheet, name, given, wave=waves[name]) for name, given in sheet.variants.items()]

@@ -46,6 +46,12 @@ def test_a_dry_run_says_on_one_line_each_what_the_trials_are(run):
     assert lines[-1] == "probes after each: gtzan_genre, giantsteps_key, 7 seed(s); metric: average"
 
 
+def test_a_dry_run_shows_brackets_as_they_are(run, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("about: 'which layers [top] to [bold]average[/c]'\npreset: music2vec-demo\n")
+    assert "x: which layers [top] to [bold]average[/c]" in run("tune", path, "--dry-run").out
+
+
 def test_a_dry_run_says_what_is_left_out_and_what_chooses(run, tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(
@@ -54,7 +60,7 @@ def test_a_dry_run_says_what_is_left_out_and_what_chooses(run, tmp_path):
         "overrides: {masking.mask_length: 20}\n"
     )
     said = run("tune", path, "--dry-run").out
-    assert "left out: crop0.25-dropout0: crop0.25-dropout0: masking.mask_length=20, audio.crop_s=0.25 cannot be" in said
+    assert "left out: crop0.25-dropout0: masking.mask_length=20, audio.crop_s=0.25 cannot be" in said
     assert "scheduler: median stops bad trials by pretrain/loss" in said
     path.write_text(
         "about: x\npreset: music2vec-demo\nsearch: optuna\nsamples: 1\naxes: {optim.peak_lr: {uniform: [0.1, 0.2]}}\n"

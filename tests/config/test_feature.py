@@ -133,13 +133,16 @@ def test_a_combined_feature_is_its_parts_and_weights():
         ("feature.name=mfcc+cqt feature.weights=[1]", r"weights=\[1.0\] are 1 for 2 parts \(mfcc\+cqt\)"),
         (
             "feature.name=mfcc+cqt feature.weights=[1,0]",
-            "feature.combined.weights.1 = 0: Input should be greater than 0",
+            "feature.weights.1 = 0: Input should be greater than 0",
         ),
         (
             "feature.name=mfcc+cqt feature.num_bins=3",
-            'unknown key "feature.combined.num_bins"; known there: name, parts',
+            'unknown key "feature.num_bins" of feature.name=combined; known there: name, parts',
         ),
-        ("feature.name=chroma feature.windw_s=3", 'unknown key "feature.chroma.windw_s" \\(did you mean "window_s"'),
+        (
+            "feature.name=chroma feature.windw_s=3",
+            'unknown key "feature.windw_s" of feature.name=chroma \\(did you mean "window_s"',
+        ),
     ],
 )
 def test_a_feature_that_cannot_be_is_refused_with_what_can(line, message):

@@ -60,7 +60,11 @@ def test_a_score_on_other_data_is_not_told_and_its_trial_is_judged_again(searche
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"steps": 8}, "a trial of other settings beside its axes .*training.max_steps=7"),
+        ({"steps": 8}, r"a trial of other settings beside its axes \(training.max_steps=7 -> training.max_steps=8\)"),
+        (
+            {"axes": "axes: {optim.peak_lr: {loguniform: [3.0e-4, 1.0e-3]}}\n"},
+            r"a trial at optim.peak_lr=0.0002, which is not from 0.0003 to 0.001",
+        ),
         (
             {"axes": "axes: {masking.mask_prob: {uniform: [0.5, 0.8]}}\n"},
             "a trial of the settings optim.peak_lr, not masking.mask_prob",
@@ -78,3 +82,9 @@ def test_a_search_without_optuna_is_refused_before_anything_starts(searched, tin
     with pytest.raises(EnvironmentFaultError, match=r"pip install 'ray-musicssl\[optuna\]'"):
         tune_module.tune(searched().space, run_dir=tmp_path / "new", shards=tiny.shards.path, data=tmp_path)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_search_that_is_gone_on_with_names_no_trial_before(searched):
+    sweep = searched()
+    begin(sweep, RATES[0], status="done", score=0.5)
+    assert sweep.shown_names == []

@@ -45,6 +45,13 @@ def test_rows_follow_the_space_and_say_how_far_each_trial_is(sweep):
     assert (b.record.name, b.step, b.loss, b.doing) == ("b", 0, None, "pending")
 
 
+def test_a_search_shows_every_trial_that_there_comes_to_be(sweep):
+    board = SweepBoard(sweep, [])
+    assert [row.record.name for row in board.rows()] == ["a", "b"]
+    write_record(sweep.record_path("c"), replace(RECORD, name="c"))
+    assert [row.record.name for row in board.rows()] == ["a", "b", "c"]
+
+
 def test_without_a_terminal_each_change_is_a_line_and_nothing_else_is(sweep, monkeypatch, capsys):
     monkeypatch.setattr(sweep_board, "LINE_EVERY_S", 1e9)
     board = SweepBoard(sweep, ["a", "b"])

@@ -135,6 +135,8 @@ def test_a_score_is_the_mean_over_tasks_or_what_the_metric_names(job, metric, sc
     judgement = replace(job.judgement, tasks=tuple(scores), metric=metric)
     assert judgement.score(scores) == (score if score is None else pytest.approx(score))
     assert judgement.score({}) is None
+    if score is not None:
+        assert judgement.score({task: dict.fromkeys(own, math.nan) for task, own in scores.items()}) is None
 
 
 def test_the_average_is_the_papers_and_the_reports(job):

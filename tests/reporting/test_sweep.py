@@ -1,6 +1,7 @@
 """A sweep in the report: the paper's rows beside ours, effects, ranks, reasons."""
 
 import re
+import shutil
 from dataclasses import asdict
 
 import pytest
@@ -9,7 +10,14 @@ from scipy.stats import kendalltau
 from ray_musicssl.reporting.found import find
 from ray_musicssl.reporting.html import write_report
 from ray_musicssl.reporting.paper import PRESET_ROWS
-from ray_musicssl.reporting.sweep import beside_paper, effects, find_sweeps, mean_points, rank_correlation
+from ray_musicssl.reporting.sweep import (
+    beside_paper,
+    effects,
+    find_sweeps,
+    mean_points,
+    rank_correlation,
+    share_of_orders,
+)
 from ray_musicssl.reporting.sweep_section import paper_tables, sweep_in_words
 from ray_musicssl.reporting.sweep_tables import failures_table, trials_table
 from ray_musicssl.run_dir import read_json
@@ -107,6 +115,33 @@ def test_trials_of_one_preset_that_differ_by_more_than_a_seed_are_no_row_of_the_
     assert (row.names, dict(row.points)) == (("vanilla", "other"), {("gtzan_genre", "accuracy"): 65.0})
 
 
+@pytest.mark.parametrize(("word", "stands"), [("masking.mask_prob=0.3", False), ("training.max_steps=60", True)])
+def test_a_trial_with_another_value_of_what_rows_differ_in_is_no_row_of_the_paper(root, word, stands):
+    path = root / "runs/span5/trial.json"
+    write_json(path, asdict(record("span5", overrides=("optim.peak_lr=1", word))))
+    (sweep,) = find_sweeps(find(root))
+    assert ("music2vec-span5" in [row.preset for row in beside_paper(sweep)]) == stands
+
+
+def test_a_row_without_scores_is_named_under_the_table(sweep):
+    (table,) = paper_tables(sweep, is_synthetic=False)
+    assert table.caption.endswith("Without scores, and not in it: crop5s.")
+
+
+def test_sweeps_are_found_at_every_depth_and_know_the_demos_data_sets_by_their_marker(root, tmp_path_factory):
+    above = tmp_path_factory.mktemp("above")
+    shutil.copytree(root, above / "sweeps" / "t3")
+    found = find(above)
+    assert [sweep.name for sweep in find_sweeps(found)] == ["t3"]
+    assert not found.is_synthetic
+    data = tmp_path_factory.mktemp("data")
+    facts = above / "sweeps/t3/sweep.json"
+    write_json(facts, read_json(facts) | {"data": str(data / "datasets")})
+    assert not find(above).is_synthetic
+    write_json(data / "done-demo-data.json", {})
+    assert find(above).is_synthetic
+
+
 def test_trials_that_the_space_no_longer_names_are_told_of_and_in_no_table(root):
     """`seeds: [0]`, then `seeds: [0, 1]`: the first trial is there under two names."""
     (before,) = find_sweeps(find(root))
@@ -160,6 +195,10 @@ def test_a_rank_correlation_is_of_ranks_and_needs_an_order():
     assert 0 < rank_correlation(ours, shuffled) < 1
     assert kendalltau(ours, shuffled)[0] > 0
     assert rank_correlation([1.0, 2.0], [1.0, 2.0]) is None
+    # Of the 24 orders of four one agrees wholly, and three more exchange two neighbours: 1 - 6 x 2 / (4 x 15) = 0.8.
+    assert share_of_orders([1, 2, 3, 4], [10, 20, 30, 40], 1.0) == 1 / 24
+    assert share_of_orders([1, 2, 4, 3], [10, 20, 30, 40], 0.8) == 4 / 24
+    assert share_of_orders([1, 1, 2, 2], [10, 20, 30, 40], -1.0) == 1
     assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
 
 
@@ -176,7 +215,8 @@ def test_failures_have_their_reasons_and_costs_are_told(sweep):
     assert "4 trials: 3 done, 1 failed." in words
     assert "The best by average is vanilla with 40.0 points" in words
     assert "1 CPU hours" in words
-    assert "correlates with the paper's by +0.50" in words
+    # Of the six orders of three two neighbours are exchanged in two, and one is the same: 0.5 or more.
+    assert "correlates with the paper's by +0.50 (Spearman); 50% of random orders do as well." in words
     assert trials_table(sweep).rows[0][-1].text == "0.25"
 
 

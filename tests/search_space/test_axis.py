@@ -37,6 +37,12 @@ def test_choices_are_all_drawn_about_equally_often():
     assert all(400 < drawn.count(value) < 600 for value in "abcd")
 
 
+def test_a_further_choice_changes_only_the_draws_that_it_takes():
+    few, more = (values(Axis(key="k", kind="choice", values=tuple(names))) for names in ("abc", "dabc"))
+    assert [value for value in more if value != "d"] == [old for old, new in zip(few, more, strict=True) if new != "d"]
+    assert 400 < more.count("d") < 600
+
+
 @given(low=st.floats(1e-9, 1e3), width=st.floats(1e-9, 1e3), value=st.floats(0, 1))
 def test_a_rounded_number_stays_inside_its_range(low, width, value):
     axis = Axis(key="k", kind="uniform", low=low, high=low + width)

@@ -44,7 +44,7 @@ WRONG = {
     "a layer above the parent's": (
         TWO.replace("after: a", "after: a, feature.layer: 13"),
         4,
-        ["b learns layer 13 of a, which has only 12"],
+        ["b: learns layer 13 of a, which has only 12"],
     ),
     "residual of no codebook": (HUBERT + "overrides: {feature.name: residual}\n", 2, ["feature.codebook is not set"]),
     "span longer than the crop": (
@@ -130,6 +130,17 @@ WRONG = {
         6,
         ["search: optuna cannot search clustering.tolerance: every value would need labels of its own"],
     ),
+    "optuna over ends that cannot be": (
+        HUBERT
+        + "search: optuna\nsamples: 1\naxes:\n  audio.crop_s: {uniform: [0.2, 9.0]}\noverrides: {masking.mask_length: 20}\n",
+        6,
+        ["cannot be", "narrow the axis, Optuna may choose any of its values"],
+    ),
+    "optuna over what is left out": (
+        HUBERT + "search: optuna\nskip_impossible: true\nsamples: 1\naxes: {optim.peak_lr: {uniform: [0.1, 0.2]}}\n",
+        4,
+        ["skip_impossible has no effect with search: optuna"],
+    ),
     "optuna over nothing": (HUBERT + "search: optuna\n", 3, ["search: optuna has no axis"]),
     "optuna over seeds": (
         HUBERT + "search: optuna\nsamples: 2\nseeds: [1, 2]\naxes: {optim.peak_lr: {uniform: [0.1, 0.2]}}\n",
@@ -168,7 +179,10 @@ def test_a_mistake_is_refused_with_its_line(refuses, case):
     refuses(*WRONG[case])
 
 
-def test_two_trials_of_one_name_are_refused(load):
+def test_two_trials_of_one_name_are_refused(load, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/b", "a c", "a b"):
+        (tmp_path / name).mkdir(parents=True)
     text = """
         about: x
         preset: music2vec-vanilla
@@ -179,6 +193,11 @@ def test_two_trials_of_one_name_are_refused(load):
         ConfigError, match=r"some.yaml:2: two trials have the name init-froma_b: init_from=a/b, and init_"
     ):
         load(text.replace("a c", "a b"))
+
+
+def test_a_run_to_begin_from_that_is_not_there_is_missing_data(load):
+    with pytest.raises(DataError, match=r"some.yaml:2: init_from=/not/there is not there; name a run or a folder"):
+        load("about: x\npreset: music2vec-demo\noverrides: {init_from: /not/there}\n")
 
 
 def test_an_encoder_that_is_not_there_is_missing_data(load):

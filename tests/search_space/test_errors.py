@@ -5,6 +5,8 @@ import pytest
 from ray_musicssl.errors import ConfigError
 
 HUBERT = "preset: musichubert-k2000-mfcc39\n"
+DROPOUTS = ("encoder.dropout", "encoder.attention_dropout", "encoder.input_dropout", "encoder.layerdrop")
+LONG_KEYS = (*DROPOUTS, "optim.warmup_fraction", "objective.masked_weight", "objective.unmasked_weight")
 
 # What the file says after `about: x` in its first line; the line of the error; parts of its message.
 WRONG = {
@@ -68,11 +70,15 @@ WRONG = {
         5,
         ["masking.mask_prob = 1.", "less than or equal to 1"],
     ),
-    "an unknown plug-in": (HUBERT + "overrides: {feature.name: chords}\n", 3, ["feature.name = 'chords' must be one"]),
+    "an unknown plug-in": (
+        HUBERT + "overrides: {feature.name: chords}\n",
+        3,
+        ["feature.name = 'chords' (did you mean \"chroma\"?) must be one"],
+    ),
     "a setting of the other objective": (
         HUBERT + "variants:\n  a:\n    objective.top_k: 3\n",
         5,
-        ['unknown key "objective.musichubert.top_k"'],
+        ['unknown key "objective.top_k" of objective.name=musichubert; known there'],
     ),
     "unknown distribution": (
         HUBERT + "axes:\n  optim.peak_lr: {loguniforn: [1, 2]}\n",
@@ -93,17 +99,54 @@ WRONG = {
     "logarithm of zero": (HUBERT + "axes: {optim.peak_lr: {loguniform: [0, 1]}}\n", 3, ["begin above 0"]),
     "fractions of randint": (HUBERT + "axes: {masking.mask_length: {randint: [1, 5.5]}}\n", 3, ["needs whole numbers"]),
     "drawn, but how often": (HUBERT + "axes: {optim.peak_lr: {uniform: [1, 2]}}\n", 3, ["give samples: 8"]),
+    "a seed of nothing": (HUBERT + "seed: 4\n", 3, ["seed=4 has no effect: no axis is drawn", "seeds: [4]"]),
+    "a truth value for a number": (
+        HUBERT + "overrides:\n  masking.mask_length: true\n",
+        4,
+        ["masking.mask_length = True: Input should be a number, not true or false"],
+    ),
+    "a truth value among numbers": (HUBERT + "seeds: [true, 2]\n", 3, ["should be a number, not true or false"]),
+    "a truth value on an axis": (
+        HUBERT + "axes:\n  masking.mask_prob: {grid: [0.5, on]}\n",
+        4,
+        ["masking.mask_prob = True: Input should be a number"],
+    ),
+    "a schedule that is nearly one": (
+        HUBERT + "overrides:\n  optim.schedule: lnear\n",
+        4,
+        ["optim.schedule = 'lnear' (did you mean \"linear\"?) must be 'linear' or 'tristage'"],
+    ),
+    "a name that no directory can have": (
+        HUBERT
+        + "variants:\n  "
+        + "v" * 60
+        + ": {}\naxes:\n"
+        + "".join(f"  {key}: {{grid: [0.123456789]}}\n" for key in LONG_KEYS),
+        4,
+        ["has a name of 2", "no more than 200; search fewer axes in one file"],
+    ),
+    "numbers beyond all bounds": (
+        HUBERT + "samples: 1\naxes: {training.seed: {randint: [1, 100000000000000000000000]}}\n",
+        4,
+        ["needs whole numbers below 2^63"],
+    ),
+    "brackets without end": (HUBERT + "about2: " + "[" * 3000, 1, ["not YAML"]),
+    "a variant that waits for nothing": (
+        HUBERT + "variants:\n  b: {after: }\n",
+        4,
+        ["after of variant b is None, not a name"],
+    ),
     "samples of nothing": (HUBERT + "samples: 4\n", 3, ["samples=4 has no effect: no axis is drawn"]),
     "more samples than points": (
         HUBERT + "samples: 4\naxes: {masking.mask_length: {randint: [5, 8]}}\n",
         3,
-        ["samples=4, but the axes have no more than 3 different points"],
+        ["samples=4, but 1000 draws gave no other point than the 3 before"],
     ),
     "too many trials": (
         HUBERT
         + f"axes:\n  training.seed: {{grid: {list(range(100))}}}\n  masking.mask_length: {{grid: {list(range(100))}}}",
         3,
-        ["10000 trials are more than 1000"],
+        ["10000 trials are more than 400"],
     ),
     "no variants": (HUBERT + "variants: {}\n", 3, ["variants is empty"]),
     "a name that is no directory": (HUBERT + "variants:\n  a/b: {}\n", 4, ['variant name "a/b" must be of letters']),

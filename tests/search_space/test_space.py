@@ -10,6 +10,8 @@ from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ConfigError
 from ray_musicssl.reporting.paper import NINE_TASKS
 from ray_musicssl.search_space.metric import Metric
+from ray_musicssl.search_space.naming import axis_word
+from ray_musicssl.search_space.setting import Setting
 from ray_musicssl.search_space.trial import LabelNeed, Resources
 
 GRID = """
@@ -120,7 +122,7 @@ def test_another_variant_value_or_seed_leaves_the_others_as_they_are(load):
         assert {name: after[name] for name in before} == before
 
 
-def test_an_identity_is_of_what_is_learned_and_not_of_names_workers_or_places(load):
+def test_an_identity_is_of_what_is_learned_and_not_of_names_workers_or_places(load, tmp_path):
     text = "about: x\npreset: music2vec-demo\nvariants: {a: {}}\n"
     (trial,) = load(text).trials
     same = [
@@ -130,7 +132,7 @@ def test_an_identity_is_of_what_is_learned_and_not_of_names_workers_or_places(lo
     ]
     other = [
         text.replace("{}", "{masking.mask_prob: 0.5}"),
-        text.replace("{}", "{init_from: somewhere}"),
+        text.replace("{}", f"{{init_from: {tmp_path}}}"),
         text.replace("music2vec-demo", "music2vec-small"),
     ]
     assert {load(one).trials[0].identity for one in same} == {trial.identity}
@@ -277,9 +279,16 @@ def test_a_suggestion_of_optuna_is_a_trial_whose_name_says_its_values(load):
         axes: {optim.peak_lr: {loguniform: [1e-4, 1e-3]}, masking.mask_prob: {uniform: [0.3, 0.8]}}
     """)
     trial = space.suggested({"masking.mask_prob": 0.4567891, "optim.peak_lr": 0.000123456})
-    assert trial.name == "lr0.0001235-prob0.4568"
-    assert trial.overrides == ("optim.peak_lr=0.0001235", "masking.mask_prob=0.4568")
-    assert trial.config.masking.mask_prob == 0.4568
+    assert trial.name == "lr0.000123456-prob0.4567891"
+    assert trial.overrides == ("optim.peak_lr=0.000123456", "masking.mask_prob=0.4567891")
+    assert trial.config.masking.mask_prob == 0.4567891
+
+
+def test_a_variant_without_a_word_is_the_preset_and_numbers_below_zero_have_names_of_their_own(load):
+    text = "about: x\npreset: music2vec-demo\nvariants:\n  plain:\n  other: {masking.mask_prob: 0.5}\n"
+    plain, _ = load(text).trials
+    assert (plain.name, plain.overrides) == ("plain", ())
+    assert [axis_word(Setting(key="training.seed", value=value)) for value in (3, -3)] == ["seed3", "seed-3"]
 
 
 def test_a_space_travels_between_processes(load):
