@@ -118,3 +118,26 @@ def test_no_old_run_comes_back_when_a_fresh_start_is_killed(planned, monkeypatch
 
 def interrupt(*_, **__):
     raise KeyboardInterrupt
+
+
+def test_a_trial_that_is_probed_when_a_sweep_is_stopped_waits_for_the_next_call(planned):
+    sweep = planned()
+    running(sweep, "a")
+    sweep.keep(replace(sweep.record("a"), stage="probe"))
+
+    class Working:
+        well = frozenset()
+
+        def start(self):
+            sweep.dir.stop_path.touch()
+
+        def is_alive(self):
+            return True
+
+        def join(self, timeout):
+            pass
+
+    with pytest.raises(StoppedError, match="the same command goes on"):
+        stage._follow(Working(), sweep)
+    record = sweep.record("a")
+    assert (record.status, record.stage, record.reason) == ("pending", "", "stopped on request")
