@@ -24,10 +24,15 @@ def paper_tables(sweep: FoundSweep, *, is_synthetic: bool) -> list[Table]:
     rows = beside_paper(sweep)
     presets = {row.preset for row in rows}
     is_small = any(trial.record.scale for trial in sweep.trials if trial.record.preset in presets)
-    tables = [sweep_tables.paper_table(rows, n, is_synthetic=is_synthetic, is_small=is_small) for n in (2, 3)]
-    absent = [trial.record.name for trial in sweep.trials if trial.record.preset in PRESET_ROWS and not trial.points]
-    note = f" Without scores, and not in it: {', '.join(absent)}." if absent else ""
-    return [replace(table, caption=table.caption + note) for table in tables if table]
+    tables = []
+    for number in (2, 3):
+        table = sweep_tables.paper_table(rows, number, is_synthetic=is_synthetic, is_small=is_small)
+        unscored = [trial.record for trial in sweep.trials if not trial.points]
+        absent = [r.name for r in unscored if r.preset in PRESET_ROWS and PRESET_ROWS[r.preset].table == number]
+        if table and absent:
+            table = replace(table, caption=f"{table.caption} Without scores, and not in it: {', '.join(absent)}.")
+        tables.append(table)
+    return [table for table in tables if table]
 
 
 def sweep_in_words(sweep: FoundSweep) -> str:

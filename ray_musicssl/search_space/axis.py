@@ -21,9 +21,7 @@ from ray_musicssl.search_space.document import Document, Keys
 from ray_musicssl.search_space.setting import Setting, check_key, plain
 
 SIGNIFICANT_DIGITS = 4  # of a drawn number, so that a trial's name can say its value to the last digit
-SUGGESTED_DIGITS = (
-    7  # of one that Optuna suggests: it looks closely where the best are, and no two should be the same trial
-)
+SUGGESTED_DIGITS = 7  # of one that Optuna suggests: it looks closely, and no two should be the same trial
 _MOST_REDRAWS = 1000  # of one point; more means that the axes have too few values
 LISTED = ("grid", "choice")
 CONTINUOUS = ("uniform", "loguniform")

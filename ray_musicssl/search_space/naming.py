@@ -52,7 +52,9 @@ def axis_word(setting: Setting) -> str:
 def _value_word(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float | int):
-        return f"{value:.10g}" if isinstance(value, float) else str(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.10g}"
     word = re.sub(r"[^A-Za-z0-9.+_]+", "_", str(value)).strip("_")
     return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 9]}_{hash_of(value)[:8]}"

@@ -44,7 +44,7 @@ def _alone(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _as_it_is(value: Any) -> Any:
+def _empty_if_none(value: Any) -> Any:
     return {} if value is None else value  # `plain:` and nothing behind it
 
 
@@ -60,7 +60,7 @@ class Sheet(Section):
     """Config paths and values."""
     axes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Config path -> {grid | choice | uniform | loguniform | randint: [...]}."""
-    variants: dict[str, Annotated[dict[str, Any], BeforeValidator(_as_it_is)]] = Field(default_factory=dict)
+    variants: dict[str, Annotated[dict[str, Any], BeforeValidator(_empty_if_none)]] = Field(default_factory=dict)
     """Name -> config paths and values, and `preset`, `scale`, `after`."""
     samples: int | None = Field(default=None, ge=1)
     """Points drawn of the axes that are no grid."""

@@ -123,7 +123,12 @@ def test_a_trial_with_another_value_of_what_rows_differ_in_is_no_row_of_the_pape
     assert ("music2vec-span5" in [row.preset for row in beside_paper(sweep)]) == stands
 
 
-def test_a_row_without_scores_is_named_under_the_table(sweep):
+def test_a_row_without_scores_is_named_under_its_own_table(root):
+    path = root / "runs/hubert/trial.json"
+    write_json(path, asdict(record("hubert", preset="musichubert-k500-mfcc39", status="failed")))
+    facts = read_json(root / "sweep.json")
+    write_json(root / "sweep.json", facts | {"trials": [*facts["trials"], "hubert"]})
+    (sweep,) = find_sweeps(find(root))
     (table,) = paper_tables(sweep, is_synthetic=False)
     assert table.caption.endswith("Without scores, and not in it: crop5s.")
 
