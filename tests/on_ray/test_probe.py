@@ -114,6 +114,7 @@ def test_a_fit_asks_for_the_memory_that_its_features_need_and_never_for_more_tha
     monkeypatch.setattr(fits.ray, "nodes", lambda: NODES)
     monkeypatch.setattr(extract.FeatureSet, "size_bytes", round(size_gb * 1e9))
     monkeypatch.setattr(fits, "FITTED_BYTES", 0)  # a task a fit
+    monkeypatch.setattr(fits, "WORKER_BYTES", 500_000_000)
     probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path], CONFIG, cache_dir=tmp_path / "c")
     asked = [memory_bytes / 1e9 for name, memory_bytes in without_ray if name == "_fit_on_worker"]
     assert asked == [asked_gb, asked_gb]
