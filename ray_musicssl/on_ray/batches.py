@@ -83,7 +83,7 @@ class Rest(ExecutionCallback):
     """A pause in every turn of Ray Data's scheduling loop.
 
     While chunks wait for workers no task is running, and the loop of Ray 2.60, which waits for tasks and nothing else, then
-    turns without a pause: a core of the machine for each run.
+    turns without a pause: up to a core of the machine for each run.
     """
 
     def on_execution_step(self, executor: object) -> None:  # noqa: ARG002  (whose loop it is plays no part)

@@ -51,7 +51,7 @@ class TrialBuilder:
         Raises:
             ImpossibleError: if its settings cannot be together, or the trial before it was left out for that.
             ConfigError: if a value is wrong by itself.
-            DataError: if an encoder or codebook that it names is not there. All with file and line.
+            DataError: if an encoder, a codebook or weights that it names are not there. All with file and line.
         """
         variant, settings = candidate.variant, candidate.settings(self.words)
         self._check_name(candidate)
@@ -123,11 +123,10 @@ class TrialBuilder:
         return parent
 
     def _check_encoders(self, config: PretrainConfig, candidate: Candidate) -> None:
-        place = self.document.where(*candidate.variant.place)
         try:
             config.check_encoders(codebooks_follow=True)
         except MusicsslError as error:
-            raise type(error)(f"{place}: {error}") from error
+            raise type(error)(f"{self.document.where(*candidate.variant.place)}: {error}") from error
 
     def _located(self, error: ConfigError, candidate: Candidate, settings: Sequence[Setting]) -> ConfigError:
         """The same complaint with the place of the setting that is to blame."""
