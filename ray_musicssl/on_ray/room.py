@@ -116,9 +116,8 @@ def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float, task_cpu
         need = {name: max(amount, inner.get(name, 0.0)) for name, amount in need.items()}
     counts = [int(has.get(name, 0.0) / amount) for name, amount in need.items() if amount]
     if task_cpus:
-        # The processes around runs keep what they hold while their tasks wait: all of them must leave room for one task.
         held = max(trial_cpus(scaling, own_cpus) for scaling in scalings)
-        counts.append(int((has.get("CPU", 0.0) - task_cpus) / held))
+        counts.append(_most_holders(held, task_cpus))
     return max(1, min(counts))
 
 
@@ -131,12 +130,13 @@ def check_run_room(scaling: ScalingConfig, *, own_cpus: float, task_cpus: float 
         EnvironmentFaultError: if the cluster of this machine has no room for it.
     """
     check_room(scaling)
-    has, held = ray.cluster_resources().get("CPU", 0.0), trial_cpus(scaling, own_cpus)
-    if not task_cpus or has - held >= task_cpus:
+    held = trial_cpus(scaling, own_cpus)
+    if not task_cpus or _most_holders(held, task_cpus) > 0:
         return
+    sizes = ", ".join(f"{size:g}" for size in _node_cpus())
     message = (
-        f"the process around a run holds {held:g} CPUs while its probes ask for {task_cpus:g} each, but the cluster has "
-        f"{has:g}"
+        f"the process around a run holds {held:g} CPUs while its probes ask for {task_cpus:g} each, but the cluster's nodes "
+        f"have {sizes}"
     )
     if "RAY_ADDRESS" in os.environ:
         logger.warning("%s; the probes wait until it has grown", message)
@@ -146,6 +146,17 @@ def check_run_room(scaling: ScalingConfig, *, own_cpus: float, task_cpus: float 
         f"{message}; use a machine with {math.ceil(held + task_cpus)} CPUs,{lower} or leave out --data and run "
         f"`musicssl probe` afterwards"
     )
+
+
+def _most_holders(held: float, task_cpus: float) -> int:
+    """How many processes may hold CPUs while their tasks wait, on whichever nodes, and still leave one whole task its room."""
+    blocking = [int((size - task_cpus) / held) + 1 for size in _node_cpus() if size >= task_cpus]
+    return max(0, sum(blocking) - 1)
+
+
+def _node_cpus() -> list[float]:
+    """The CPUs of each node of the connected cluster."""
+    return [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
 
 
 def trial_cpus(scaling: ScalingConfig, own_cpus: float) -> float:

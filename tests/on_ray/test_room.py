@@ -18,6 +18,7 @@ def cluster_with(monkeypatch):
 
     def build(**resources):
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9, **resources})
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": resources}])
 
     return build
 
@@ -116,7 +117,24 @@ def test_a_run_beside_which_no_probe_could_ever_start_is_refused_before_it_train
 ):
     cluster_with(CPU=has)
     assert runs_at_once([wanted], own_cpus=0.05) >= 1
-    with pytest.raises(EnvironmentFaultError, match=rf"its probes ask for 1 each, but the cluster has {has}; "):
+    with pytest.raises(
+        EnvironmentFaultError, match=rf"its probes ask for 1 each, but the cluster's nodes have {has}; "
+    ):
         runs_at_once([wanted], own_cpus=0.05, task_cpus=1.0)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert runs_at_once([wanted], own_cpus=0.05, task_cpus=1.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"),
+    [
+        ((1, 1, 1), 2),  # a third process could hold a piece of the last whole CPU
+        ((1, 1), 1),
+        ((2, 0.5), 2),  # two of 0.5 leave one CPU of the first node; a third would not, and the second never has one
+    ],
+)
+def test_runs_on_small_nodes_leave_one_node_a_whole_cpu_wherever_they_are(cluster_with, monkeypatch, sizes, count):
+    cluster_with(CPU=float(sum(sizes)))
+    nodes = [{"Alive": True, "Resources": {"CPU": float(size)}} for size in sizes]
+    monkeypatch.setattr(ray, "nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
+    assert runs_at_once([scaling(0)], own_cpus=0.5, task_cpus=1.0) == count

@@ -94,6 +94,7 @@ def test_labels_that_cannot_be_made_are_the_failure_of_the_trials_that_need_them
 def test_a_trial_with_more_workers_than_the_cluster_has_room_for_fails_alone(sweep, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(room.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(room.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     *fitting, last = sweep.space.wave(0)
     wide = last.config.model_copy(update={"scaling": ScalingConfig(num_workers=16, use_gpu=False)})
     assert sweep.with_room([*fitting, replace(last, config=wide)]) == fitting
