@@ -17,7 +17,7 @@ from markupsafe import Markup
 from ray_musicssl import __version__
 from ray_musicssl.reporting import sentences, tables
 from ray_musicssl.reporting.found import Found, find
-from ray_musicssl.reporting.latex import to_latex
+from ray_musicssl.reporting.latex import latex_file
 from ray_musicssl.reporting.paper import paper_value
 from ray_musicssl.reporting.scoreboard import Scoreboard, scoreboard
 from ray_musicssl.reporting.sections import sections
@@ -57,7 +57,7 @@ def write_report(root: Path, out: Path | None = None) -> Path:
     beside = table1(board, is_synthetic=found.is_synthetic)
     if beside:
         write_text(page.with_name("table1.csv"), table1_csv(board))
-        write_text(page.with_name("table1.tex"), "\n\n".join(map(to_latex, beside)) + "\n")
+        write_text(page.with_name("table1.tex"), latex_file(beside))
     logger.info("report of %d runs and %d scores in %s", len(found.runs), len(found.scores), page)
     return page
 

@@ -1,4 +1,6 @@
-"""Tables in LaTeX, for a paper that uses the packages booktabs, graphicx and textcomp."""
+"""Tables in LaTeX."""
+
+from collections.abc import Iterable
 
 from ray_musicssl.reporting.tables import Cell, Table
 
@@ -20,16 +22,23 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",  # a straight one needs another font encoding than LaTeX's own
     "²": r"$^2$",
     "▲": r"$\uparrow$",
     "▼": r"$\downarrow$",
 }
 
+_PREAMBLE = r"\usepackage{booktabs,graphicx}"
+
 
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is, on one line."""
     return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def latex_file(tables: Iterable[Table]) -> str:
+    """Tables one after another; the first line names the packages that they need."""
+    return "\n\n".join([f"% {_PREAMBLE}", *map(to_latex, tables)]) + "\n"
 
 
 def to_latex(table: Table) -> str:

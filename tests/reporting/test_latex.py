@@ -1,10 +1,11 @@
 import re
 import shutil
+import string
 import subprocess
 
 import pytest
 
-from ray_musicssl.reporting.latex import latex_text, to_latex
+from ray_musicssl.reporting.latex import latex_file, latex_text, to_latex
 from ray_musicssl.reporting.tables import Cell, Table
 
 TABLE = Table(
@@ -13,7 +14,7 @@ TABLE = Table(
         (Cell(text="#1 {x}"), Cell(text="−1.0 ± 0.5", is_best=True)),
         (Cell(text="old", mark="paper"), Cell(text="–")),
     ),
-    caption="$ and \\ and ~",
+    caption=f"{string.punctuation} ± − – … ² ▲ ▼",
 )
 
 
@@ -35,8 +36,9 @@ def test_rows_have_as_many_cells_as_the_header_and_best_and_printed_ones_stand_o
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
 def test_latex_takes_it(tmp_path):
-    page = (
-        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}" + to_latex(TABLE) + r"\end{document}"
+    tables = latex_file([TABLE, TABLE])
+    preamble = tables.splitlines()[0].removeprefix("% ")
+    (tmp_path / "page.tex").write_text(
+        rf"\documentclass{{article}}{preamble}\begin{{document}}{tables}\end{{document}}"
     )
-    (tmp_path / "page.tex").write_text(page)
     subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=tmp_path, check=True, capture_output=True)
