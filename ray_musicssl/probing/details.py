@@ -14,13 +14,12 @@ from ray_musicssl.tasks.base import EnsembleTask, Predictions, Task
 from ray_musicssl.tasks.beats import decode_beats
 from ray_musicssl.tasks.metrics import by_song, confusion, tag_score
 
-MAX_CONFUSION_CLASSES = 24
 MAX_SCATTER_TRACKS = 500
 DECIMALS = 4
 
 
 def details_of(task: Task, classes: Sequence[str], predictions: Predictions) -> dict[str, Any]:
-    """What a picture of a task's test split can be made of, by the kind of picture; empty for very many classes."""
+    """What a picture of a task's test split can be made of, by the kind of picture."""
     if task.kind == "beats":
         return {"beats": _beats(predictions)}
     rule = task.rule if isinstance(task, EnsembleTask) else "mean_logits"
@@ -30,10 +29,8 @@ def details_of(task: Task, classes: Sequence[str], predictions: Predictions) -> 
         return {"tags": _tags(classes, answers, songs.outputs)}
     if task.kind == "regression":
         return {"regression": _regression(classes, answers, songs.outputs)}
-    if len(classes) <= MAX_CONFUSION_CLASSES:
-        matrix = confusion(answers, songs.outputs.argmax(axis=1), len(classes))
-        return {"confusion": {"classes": list(classes), "matrix": matrix}}
-    return {}
+    matrix = confusion(answers, songs.outputs.argmax(axis=1), len(classes))
+    return {"confusion": {"classes": list(classes), "matrix": matrix}}
 
 
 def _beats(predictions: Predictions) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ray_musicssl.reporting.svg import (
 
 _MOST_POINTS = 400  # of one curve; more do not show at this size
 _BEATS_SHOWN_S = 8.0
+_CLASSES_NAMED = 24  # in a confusion matrix; of more, as of pitches, only some
 _MODEL_COLORS = (BLUE, GREEN, ORANGE, RED)
 
 
@@ -217,10 +218,10 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> str:
     colors[..., :3] = to_rgb(BLUE)
     colors[..., 3] = 0.04 + 0.96 * shares
     axes.imshow(colors, interpolation="none", aspect="equal")
-    ticks = range(len(classes))
+    named = slice(0, len(classes), 1 if len(classes) <= _CLASSES_NAMED else 12)  # an octave of pitches
     size = 8 if len(classes) <= 12 else 6
-    axes.set_xticks(ticks, classes, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, classes, fontsize=size)
+    axes.set_xticks(range(len(classes))[named], classes[named], rotation=90, fontsize=size)
+    axes.set_yticks(range(len(classes))[named], classes[named], fontsize=size)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if len(classes) <= 12:

@@ -13,6 +13,8 @@ from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
 from ray_musicssl.tasks.gtzan import GtzanRhythm
 from ray_musicssl.tasks.nsynth import NsynthPitch
 
+PITCHES = [str(pitch) for pitch in range(128)]
+
 
 class Tags:
     """A tag task of four tags."""
@@ -43,9 +45,10 @@ def test_confusion_counts_songs_not_clips():
     assert np.sum(found["matrix"]) == 2
 
 
-def test_many_classes_have_no_confusion_matrix():
-    outputs = [np.zeros(128, np.float32)]
-    assert details_of(NsynthPitch(), [str(p) for p in range(128)], predictions([3], outputs)) == {}
+def test_confusions_of_pitches_are_whole_too():
+    found = details_of(NsynthPitch(), PITCHES, predictions([60, 61], [np.eye(128)[72], np.eye(128)[61]]))["confusion"]
+    assert found["classes"] == PITCHES
+    assert np.argwhere(found["matrix"]).tolist() == [[60, 72], [61, 61]]
 
 
 def test_beats_are_shown_with_what_was_annotated_and_decoded():

@@ -1,4 +1,7 @@
+import re
+
 import matplotlib as mpl
+import numpy as np
 import pytest
 
 from ray_musicssl.reporting import codebook_plots, plots
@@ -44,6 +47,11 @@ def test_dollar_signs_and_markup_in_names_are_text():
 def test_confusion_of_unequal_sizes_is_refused():
     with pytest.raises(ValueError, match="does not fit 1 classes"):
         plots.confusion("a", ["x"], [[1, 0], [0, 1]])
+
+
+def test_of_many_classes_an_octave_apart_are_named():
+    svg = plots.confusion("a", [f"p{pitch}" for pitch in range(48)], np.eye(48).tolist())
+    assert sorted(set(re.findall(r">p(\d+)<", svg)), key=int) == ["0", "12", "24", "36"]
 
 
 def test_long_names_keep_their_end():
