@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import soundfile
@@ -24,6 +25,7 @@ import soxr
 from benchmarks.command import musicssl, run_all
 from ray_musicssl.config.loading import load_config
 from ray_musicssl.config.pretrain import PretrainConfig
+from ray_musicssl.config.probe import WindowStatistics
 from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.run_dir import read_json, write_json
 
@@ -163,13 +165,16 @@ def pretrain(study: Study, row: str, seed: int) -> None:
 
 
 def probe(study: Study) -> None:
-    """Every run, the untrained twins of those on music, and the hand-made features."""
+    """Every run, the untrained twins of those on music, and the hand-made features; on either statistics."""
     runs = [study.run_dir(row, seed) for row, seed in study.runs()]
     untrained = [f"random:{study.run_dir(row, seed)}" for row, seed in study.runs() if study.rows[row][1] == "music"]
     places = ["--data", study.out / "data" / "datasets", "--out", study.out / "baselines"]
-    recipe = [word for setting in RECIPE for word in ("--set", setting)]
     cache = ["--cache", study.out / "features"]
-    musicssl("probe", *runs, *untrained, *BASELINES, "--tasks", "all", *places, *cache, *recipe)
+    for statistics in get_args(
+        WindowStatistics
+    ):  # of hand-made features both in either call: the second finds them done
+        recipe = [word for setting in (*RECIPE, f"statistics={statistics}") for word in ("--set", setting)]
+        musicssl("probe", *runs, *untrained, *BASELINES, "--tasks", "all", *places, *cache, *recipe)
 
 
 if __name__ == "__main__":

@@ -159,14 +159,14 @@ def _plan(
 def _forget(jobs: Sequence[Job]) -> None:
     """Remove scores, then features: what is removed is made again, whenever this command ends."""
     for job in jobs:
-        score_path(job.out_dir, job.task).unlink(missing_ok=True)
+        _path(job).unlink(missing_ok=True)
     for job in jobs:
         job.features.remove()
 
 
 def _finished(job: Job) -> TaskScore | None:
     """The score of an earlier call, if it would come out the same again; what it says beside numbers is brought up to date."""
-    path = score_path(job.out_dir, job.task)
+    path = _path(job)
     if not path.exists():
         return None
     score = read_score(path)
@@ -188,6 +188,10 @@ def _finished(job: Job) -> TaskScore | None:
     if current != score:
         write_score(job.out_dir, current)
     return current
+
+
+def _path(job: Job) -> Path:
+    return score_path(job.out_dir, job.task, job.features.pool, job.source.origin)
 
 
 def _config_hash(config: ProbeConfig) -> str:

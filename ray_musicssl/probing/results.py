@@ -1,8 +1,8 @@
 """Score files: what every seed's probe of one encoder on one task gave, and what it was given.
 
 Conventions:
-    One file a task, `scores/<task>.json` in the encoder's directory. Scores are fractions; `sd` is over probe seeds (the
-    population's), 0 for one seed.
+    One file a task, `scores/<task>.json` in the encoder's directory, and one for other statistics than the paper's.
+    Scores are fractions; `sd` is over probe seeds (the population's), 0 for one seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,8 +80,8 @@ class TaskScore:
         """Model, task and every metric in points, on one line."""
         rate = f"  lr {self.lr:g}" if self.lr is not None else ""
         scores = ", ".join(f"{name} {100 * s.mean:.1f} +- {100 * s.sd:.1f}" for name, s in self.metrics.items())
-        is_wider = self.statistics == "mean+sd" and (self.source is None or self.source.kind != "baseline")
-        return f"{self.model}{', mean+sd' if is_wider else ''}  {self.task}  {scores}{rate}"
+        is_wide = is_wider(self.statistics, self.source)
+        return f"{self.model}{', mean+sd' if is_wide else ''}  {self.task}  {scores}{rate}"
 
     def is_for(self, *, encoder_hash: str, data_hash: str, config_hash: str, features_hash: str | None) -> bool:
         """Whether the score would come out the same again.
@@ -118,14 +118,19 @@ def best_rate(valid: Mapping[float, Sequence[Mapping[str, float]]], headline: st
     return max(means, key=lambda rate: -np.inf if np.isnan(means[rate]) else means[rate])
 
 
-def score_path(out_dir: Path, task: str) -> Path:
-    """Where the score of a task lies."""
-    return RunDir(out_dir).scores_dir / f"{task}.json"
+def is_wider(statistics: Pool, source: Origin | None) -> bool:
+    """Whether a probe saw more than it does in the paper: of hand-made features it always has both statistics."""
+    return statistics == "mean+sd" and (source is None or source.kind != "baseline")
+
+
+def score_path(out_dir: Path, task: str, statistics: Pool, source: Origin | None) -> Path:
+    """Where the score of a task lies: `TASK.json`, `TASK.mean+sd.json` of a probe of an encoder's mean and deviation."""
+    return RunDir(out_dir).scores_dir / f"{task}{'.mean+sd' if is_wider(statistics, source) else ''}.json"
 
 
 def write_score(out_dir: Path, score: TaskScore) -> Path:
     """Write a score file whole; gives its path."""
-    path = score_path(out_dir, score.task)
+    path = score_path(out_dir, score.task, score.statistics, score.source)
     write_json(path, asdict(score))
     return path
 

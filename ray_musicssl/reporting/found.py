@@ -185,8 +185,8 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _newest(scores: Sequence[Score]) -> tuple[Score, ...]:
-    """One score an encoder and task; of copies, the one whose path sorts last."""
-    kept = {(score.model, score.encoder_hash, score.task): score for score in scores}
+    """One score an encoder, task and statistics; of copies, the one whose path sorts last."""
+    kept = {(score.model, score.encoder_hash, score.task, score.statistics): score for score in scores}
     return tuple(kept.values())
 
 

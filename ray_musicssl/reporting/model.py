@@ -27,6 +27,11 @@ class Model:
         return self.repeats or (self,)
 
     @property
+    def is_wide(self) -> bool:
+        """Whether its probes saw more than the mean over time; those of hand-made features always do, so it tells nothing."""
+        return self.kind != "baseline" and any(score.statistics == "mean+sd" for score in self.scores.values())
+
+    @property
     def preset(self) -> str:
         """The preset of a trained model's run; empty where the paper has nothing to compare with."""
         is_of_run = self.kind == "trained" and self.run is not None and self.run.config is not None

@@ -33,11 +33,12 @@ def _recipe(model: Model) -> str:
         return ""
     settings = model.run.config.model_dump(mode="json")
     if model.kind == "untrained":
-        return json.dumps(["untrained", settings["preset"], settings["scale"], settings["encoder"]], sort_keys=True)
+        parts = [settings["preset"], settings["scale"], settings["encoder"]]
+        return json.dumps(["untrained", model.is_wide, *parts], sort_keys=True)
     if any(model.run.path not in score.path.parents for score in model.scores.values()):
         return ""  # such as one of the run's earlier checkpoints
     del settings["training"]["seed"]
-    return json.dumps(["trained", settings, dict(model.run.provenance)], sort_keys=True)
+    return json.dumps(["trained", model.is_wide, settings, dict(model.run.provenance)], sort_keys=True)
 
 
 def _may_join(group: Sequence[Model]) -> bool:

@@ -5,6 +5,7 @@ Conventions:
     Gains are points (score x 100).
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -68,25 +69,29 @@ class Scoreboard:
         return tuple(ModelGains(model=m, twin=t, gains=_gains(m, t, self.tasks)) for m, t in pairs if t)
 
     def _twin(self, model: Model) -> Model | None:
-        """The untrained model of the same runs; of the same name where no run is known."""
-        untrained = self.of_kind("untrained")
+        """The untrained model of the same runs, or of runs with the same first weights; of the same name where no run is known.
+
+        Rather one that was probed alike.
+        """
+        untrained = sorted(self.of_kind("untrained"), key=lambda twin: twin.is_wide != model.is_wide)
+        for known_by in (_runs, _first_weights):
+            if twin := next((m for m in untrained if known_by(model) & known_by(m)), None):
+                return twin
         runs = _runs(model)
-        if runs and (twin := next((m for m in untrained if runs & _runs(m)), None)):
-            return twin
         names = _names(model)
         return next((m for m in untrained if names & _names(m) and not (runs and _runs(m))), None)
 
 
 def scoreboard(found: Found) -> Scoreboard:
     """Put the scores in reading order."""
-    groups: dict[tuple[str, str], dict[str, Score]] = {}
+    groups: dict[tuple[str, str], list[Score]] = {}
     for score in found.scores:
-        groups.setdefault((score.model, score.encoder_hash), {})[score.task] = score
+        groups.setdefault((score.model, score.encoder_hash), []).append(score)
     labels = _labels(groups, found.root)
-    models = [_model(labels[key], key[0], scores, found) for key, scores in sorted(groups.items())]
+    models = [model for key, scores in sorted(groups.items()) for model in _models(labels[key], key[0], scores, found)]
     order = {run.path: k for k, run in enumerate(found.runs)}
     models.sort(key=lambda model: order.get(model.run.path, len(order)) if model.run else len(order))
-    models = [_with_statistics(model) for model in join_repeats(models)]
+    models = [replace(m, label=f"{m.label}, mean+sd") if m.is_wide else m for m in join_repeats(models)]
     trained = [model for model in models if model.kind == "trained"]
     positions = {name: k for k, model in reversed(list(enumerate(trained))) for name in _names(model)}
     untrained = [model for model in models if model.kind == "untrained"]
@@ -96,9 +101,9 @@ def scoreboard(found: Found) -> Scoreboard:
     return Scoreboard(models=(*trained, *untrained, *baselines), tasks=tuple(tasks))
 
 
-def _labels(groups: Mapping[tuple[str, str], Mapping[str, Score]], root: Path) -> dict[tuple[str, str], str]:
+def _labels(groups: Mapping[tuple[str, str], Sequence[Score]], root: Path) -> dict[tuple[str, str], str]:
     """A label for every (model, weights): the name; where that is shared, its place too; then the weights as well."""
-    places = {key: _place(scores, root) for key, scores in groups.items()}
+    places = {key: scores[0].path.parent.parent.relative_to(root) for key, scores in groups.items()}
     times = Counter(name for name, _ in groups)
     times_there = Counter((name, places[name, weights]) for name, weights in groups)
     labels = {}
@@ -110,25 +115,17 @@ def _labels(groups: Mapping[tuple[str, str], Mapping[str, Score]], root: Path) -
     return labels
 
 
-def _place(scores: Mapping[str, Score], root: Path) -> Path:
-    return next(iter(scores.values())).path.parent.parent.relative_to(root)
-
-
-def _model(label: str, name: str, scores: dict[str, Score], found: Found) -> Model:
-    return Model(
-        label=label,
-        kind="untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained",
-        run=_run_of(name, next(iter(scores.values())), found.runs),
-        scores=scores,
-    )
-
-
-def _with_statistics(model: Model) -> Model:
-    """The model with its label saying so if its probes saw more than the mean over time; hand-made features always do."""
-    seen = {score.statistics for score in model.scores.values()}
-    if model.kind == "baseline" or "mean+sd" not in seen:
-        return model
-    return replace(model, label=f"{model.label}, {'partly ' if 'mean' in seen else ''}mean+sd")
+def _models(label: str, name: str, scores: Sequence[Score], found: Found) -> list[Model]:
+    """One encoder, once for each of the statistics that its probes saw; scores of frames are those of either."""
+    return [
+        Model(
+            label=label,
+            kind="untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained",
+            run=_run_of(name, scores[0], found.runs),
+            scores={score.task: score for score in scores if score.statistics in ("", statistics)},
+        )
+        for statistics in sorted({score.statistics for score in scores} - {""}) or [""]
+    ]
 
 
 def _run_of(name: str, score: Score, runs: Sequence[Run]) -> Run | None:
@@ -143,6 +140,15 @@ def _run_of(name: str, score: Score, runs: Sequence[Run]) -> Run | None:
 
 def _runs(model: Model) -> frozenset[Path]:
     return frozenset(one.run.path for one in model.singles if one.run is not None)
+
+
+def _first_weights(model: Model) -> frozenset[str]:
+    """What the weights before any training depend on: equal for runs that differ by their data or length."""
+    configs = [one.run.config for one in model.singles if one.run is not None and one.run.config is not None]
+    return frozenset(
+        json.dumps([c.preset, c.scale, c.encoder.model_dump(mode="json"), c.init_from, c.training.seed], sort_keys=True)
+        for c in configs
+    )
 
 
 def _names(model: Model) -> frozenset[str]:

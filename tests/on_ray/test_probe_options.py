@@ -243,11 +243,13 @@ def test_statistics_of_an_encoder_are_what_is_asked_for_and_of_hand_made_feature
     assert (narrow[0].statistics, narrow[1], wide[0].statistics, wide[1]) == ("mean", {32}, "mean+sd", {64})
     assert narrow[0].config_hash != wide[0].config_hash
     assert ", mean+sd  gtzan_genre" in wide[0].line()
+    assert len(list((tmp_path / whole_run_dir.name / "scores").iterdir())) == 2  # one does not replace the other
 
     hand_made, beats = run("mfcc", "mean"), run(whole_run_dir, "mean", "gtzan_rhythm")
     assert (hand_made[0].statistics, hand_made[1], beats[0].statistics) == ("mean+sd", {78}, None)
     without_ray.clear()
     assert (run("mfcc", "mean+sd"), run(whole_run_dir, "mean+sd", "gtzan_rhythm")) == (hand_made, beats)
+    assert (run(whole_run_dir, "mean"), run(whole_run_dir, "mean+sd")) == (narrow, wide)
     assert without_ray == []  # the same recipes
 
 

@@ -52,6 +52,26 @@ def test_runs_that_differ_by_more_are_rows_of_their_own(tmp_path, other):
     assert [model.label for model in scoreboard(find(tmp_path)).models] == ["a-s1", "a-s2"]
 
 
+def test_a_run_without_a_twin_of_its_own_is_compared_with_one_of_the_same_first_weights(tmp_path):
+    write(tmp_path, "music", 70, seed=1, twin=40)
+    write(tmp_path, "speech", 50, seed=1, shards="speech")
+    write(tmp_path, "other", 50, seed=2, shards="other")
+    gains = {entry.model.label: entry.twin.label for entry in scoreboard(find(tmp_path)).gains()}
+    assert gains == {"music": "random:music", "speech": "random:music"}
+
+
+def test_scores_on_either_statistics_are_joined_apart(tmp_path):
+    for seed in (1, 2):
+        write(tmp_path, f"a-s{seed}", 50, seed=seed, twin=30 + seed)
+        for path in (
+            tmp_path / "runs" / f"a-s{seed}" / "scores" / f"{TASK}.json",
+            tmp_path / "baselines" / f"random-a-s{seed}" / "scores" / f"{TASK}.json",
+        ):
+            write_json(path.with_name("wide.json"), {**json.loads(path.read_text()), "statistics": "mean+sd"})
+    rows = [model.label for model in scoreboard(find(tmp_path)).models]
+    assert rows == ["a (2 seeds)", "a (2 seeds), mean+sd", "random:a (2 seeds)", "random:a (2 seeds), mean+sd"]
+
+
 def test_a_joined_row_is_compared_with_the_joined_twins(tmp_path):
     for seed, (points, twin) in enumerate(((50, 30), (60, 40), (70, 50)), start=1):
         write(tmp_path, f"a-s{seed}", points, seed=seed, twin=twin)
