@@ -9,13 +9,15 @@ from ray_musicssl.config.section import Section
 WindowStatistics = Literal["mean", "mean+sd"]
 EnsembleRule = Literal["mean_logits", "mean_probs", "max", "vote"]
 KeyEnsemble = EnsembleRule | Literal["best"]
+BeatDecoder = Literal["dbn", "peaks"]
+TechniqueSplit = Literal["singer", "recording"]
 
 
 class ProbeConfig(Section):
     """One recipe for every task.
 
     Source: Ma et al. 2023, 4.1 (softmax-weighted layers, one hidden layer of 512, lr 1e-3); batch, dropout, epochs and
-    patience, on which the paper is silent, as in the same authors' MARBLE benchmark.
+    patience, on which the paper is silent, as in the same authors' MARBLE benchmark, but for beats.
     """
 
     hidden_dim: int = Field(default=512, ge=1)
@@ -29,16 +31,24 @@ class ProbeConfig(Section):
     statistics: WindowStatistics = "mean"
     """What is kept of an encoder's frames in a window: their mean, or their standard deviation too. Of hand-made features it
     is always both; beats have frames. Source: the paper keeps the mean."""
+    layers: Literal["all", "transformer"] = "all"
+    """What the weighted sum is of: the output of the convolutions and every layer, or the layers alone. Source: the paper has
+    all 13, MARBLE 12."""
     key_ensemble: KeyEnsemble = "mean_logits"
     """How the clips of a song agree on its key; `best`: in the way that scores best on the validation split, chosen by each
     fit once its epoch is (by the mean logits). Source: MARBLE tries all four."""
+    beat_decoder: BeatDecoder = "dbn"
+    """How beats are found in a probe's activations: a bar-pointer network, or peaks."""
+    technique_split: TechniqueSplit = "singer"
+    """VocalSet's techniques: whether valid has singers of its own, or recordings of those in train; test always has its own."""
     batch_size: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    max_epochs: int = Field(default=100, ge=1)
-    patience: int = Field(default=20, ge=1)
-    """Epochs without a better validation score before the fit stops."""
-    lr_patience: int = Field(default=6, ge=1)
-    """Epochs without a better validation score before the rate is halved."""
+    max_epochs: int | None = Field(default=None, ge=1)
+    """None, of this and the next two: what MARBLE has for the task, 50 to 100 epochs."""
+    patience: int | None = Field(default=None, ge=1)
+    """Epochs without a better validation score before the fit stops; MARBLE has 10 or 20."""
+    lr_patience: int | None = Field(default=None, ge=1)
+    """Epochs without a better validation score before the rate is halved; MARBLE has 3, 5 or 6."""
     standardize: bool = True
     """Scale every input dimension by the training set's mean and spread."""
     crop_s: float = Field(default=10.0, ge=1)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import ray
 import torch
 
@@ -126,7 +127,7 @@ def _needs(jobs: Sequence[Job]) -> list[int]:
 def _fit_on_worker(share: _Share) -> list[FitScore]:
     torch.set_num_threads(1)
     job = share.job
-    task = make_task(job.task, key_ensemble=job.config.key_ensemble)
+    task = make_task(job.task, job.config)
     loaded = load_splits(
         job.data,
         [chunk.path for chunk in job.features.chunks],
@@ -137,9 +138,10 @@ def _fit_on_worker(share: _Share) -> list[FitScore]:
 
 
 def _fit(task: Task, job: Job, fit: Fit, loaded: LoadedData) -> FitScore:
+    first = 1 if job.config.layers == "transformer" else 0  # layer 0 is the output of the convolutions
     result = fit_probe(
         task,
-        loaded.splits if fit.layer is None else loaded.layer(fit.layer),
+        loaded.layers(slice(first, None) if fit.layer is None else slice(fit.layer, fit.layer + 1)),
         job.config.model_copy(update={"lr": fit.lr}),
         num_outputs=len(job.data.classes),
         seed=fit.seed,
@@ -151,7 +153,7 @@ def _fit(task: Task, job: Job, fit: Fit, loaded: LoadedData) -> FitScore:
         layer=fit.layer,
         valid=result.valid,
         test=result.test,
-        layer_weights=result.layer_weights,
+        layer_weights=np.pad(result.layer_weights, (first if fit.layer is None else 0, 0)),
         ensemble=result.task.rule if isinstance(result.task, EnsembleTask) else None,
         used=loaded.used,
         failed=loaded.failed,

@@ -24,7 +24,7 @@ from ray_musicssl.on_ray.fits import Fit, Job, run_fits
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.probing.features import plan_chunks
 from ray_musicssl.probing.identity import audio_identity
-from ray_musicssl.probing.recipe import idle_settings, pool_of, resolved
+from ray_musicssl.probing.recipe import idle_settings, pool_of, recipe_hash, resolved
 from ray_musicssl.probing.results import (
     FitScore,
     TaskScore,
@@ -84,7 +84,10 @@ def probe(
     for message in idle_settings(config, tasks):
         logger.warning(message)
     cache_dir = cache_dir.resolve()
-    data = {name: _read(name, data_dir, split_lists, cache_dir, strict=strict) for name in dict.fromkeys(tasks)}
+    data = {
+        name: _read(make_task(name, config, split_lists=split_lists), data_dir, cache_dir, strict=strict)
+        for name in dict.fromkeys(tasks)
+    }
     for note in dict.fromkeys(note for found in data.values() for note in found.notes):
         logger.info(note)  # the scores carry it too
     sources = [(describe(spec), Path(out_dir).resolve()) for spec, out_dir in zip(specs, out_dirs, strict=True)]
@@ -114,14 +117,13 @@ def probe(
     return [scores[index] for index in range(len(jobs))]
 
 
-def _read(name: str, data_dir: Path, split_lists: Path | None, cache_dir: Path, *, strict: bool) -> TaskData:
+def _read(task: Task, data_dir: Path, cache_dir: Path, *, strict: bool) -> TaskData:
     """Read a task's data and say what is left out of it."""
-    task = make_task(name, split_lists=split_lists)
     data = task.read(data_dir)
     if data.skipped:
-        report_path = cache_dir / "skipped" / f"{name}.json"
+        report_path = cache_dir / "skipped" / f"{task.name}.json"
         write_json(report_path, [{"dataset": task.dataset, **asdict(item)} for item in data.skipped])
-        message = f"{name}: left out {_in_words(data.reasons())}; listed in {report_path}"
+        message = f"{task.name}: left out {_in_words(data.reasons())}; listed in {report_path}"
         if strict:
             raise DataError(f"{message}; mend the data set, or go on without them by leaving out --strict")
         logger.warning(message)
@@ -173,7 +175,7 @@ def _finished(job: Job) -> TaskScore | None:
     same = score.is_for(
         encoder_hash=job.source.content_hash,
         data_hash=job.data_hash,
-        config_hash=_config_hash(job.config),
+        config_hash=recipe_hash(job.config),
         features_hash=job.features.content_hash(),
     )
     if not same:
@@ -192,10 +194,6 @@ def _finished(job: Job) -> TaskScore | None:
 
 def _path(job: Job) -> Path:
     return score_path(job.out_dir, job.task, job.features.pool, job.source.origin)
-
-
-def _config_hash(config: ProbeConfig) -> str:
-    return hash_of(config.model_dump(mode="json"))
 
 
 def _tell_failed(job: Job, failed: Counter[str], *, strict: bool) -> None:
@@ -280,7 +278,7 @@ def _score(job: Job, fits: Sequence[FitScore]) -> TaskScore:
         model=job.source.name,
         encoder_hash=job.source.content_hash,
         data_hash=job.data_hash,
-        config_hash=_config_hash(job.config),
+        config_hash=recipe_hash(job.config),
         metrics=spread([run.test for run in runs]),
         valid=spread(valid[rate]),
         used=runs[0].used,

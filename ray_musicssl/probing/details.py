@@ -5,13 +5,14 @@ Conventions:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from ray_musicssl.tasks.base import EnsembleTask, Predictions, Task
-from ray_musicssl.tasks.beats import decode_beats
+from ray_musicssl.tasks.gtzan import GtzanRhythm
 from ray_musicssl.tasks.metrics import by_song, confusion, tag_score
 
 MAX_SCATTER_TRACKS = 500
@@ -20,8 +21,8 @@ DECIMALS = 4
 
 def details_of(task: Task, classes: Sequence[str], predictions: Predictions) -> dict[str, Any]:
     """What a picture of a task's test split can be made of, by the kind of picture."""
-    if task.kind == "beats":
-        return {"beats": _beats(predictions)}
+    if isinstance(task, GtzanRhythm):
+        return {"beats": _beats(task, predictions)}
     rule = task.rule if isinstance(task, EnsembleTask) else "mean_logits"
     songs = by_song([example.track for example in predictions.examples], np.stack(predictions.outputs), rule)
     answers = np.array([predictions.examples[clip].target for clip in songs.first_clip])
@@ -33,7 +34,7 @@ def details_of(task: Task, classes: Sequence[str], predictions: Predictions) -> 
     return {"confusion": {"classes": list(classes), "matrix": matrix}}
 
 
-def _beats(predictions: Predictions) -> dict[str, Any]:
+def _beats(task: GtzanRhythm, predictions: Predictions) -> dict[str, Any]:
     """The first track's activation, and the beats that were annotated and found."""
     example, curve = predictions.examples[0], np.asarray(predictions.outputs[0])
     return {
@@ -41,7 +42,7 @@ def _beats(predictions: Predictions) -> dict[str, Any]:
         "frame_rate": predictions.frame_rate,
         "activation": _rounded(curve),
         "reference": list(example.target),
-        "decoded": decode_beats(curve, predictions.frame_rate).tolist(),
+        "decoded": task.decode(replace(predictions, examples=[example], outputs=[curve]))[0].tolist(),
     }
 
 

@@ -17,6 +17,7 @@ from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.probing.batches import Batch, training_set
 from ray_musicssl.probing.head import WeightedSumProbe
+from ray_musicssl.probing.recipe import Stopping, stopping_of
 from ray_musicssl.probing.rows import (
     MICRO_BATCH_ROWS,
     ProbeSplit,
@@ -79,11 +80,11 @@ def fit_probe(
     probe = WeightedSumProbe(num_layers, dim, num_outputs, config.hidden_dim, config.dropout, generator=generator)
     optimizer = torch.optim.Adam(probe.parameters(), lr=config.lr, fused=True)
     train = training_set(task.kind, inputs.splits["train"], config, frame_rate)
-    monitor = _Monitor(config)
+    stopping = stopping_of(config, task)
+    monitor = _Monitor(config.lr, stopping)
     best_state, best_said, best_valid = _copy_state(probe), None, None
-    max_epochs = config.beat_max_epochs if task.kind == "beats" else config.max_epochs
     epoch = 0
-    for epoch in range(max_epochs):
+    for epoch in range(stopping.max_epochs):
         for batch in train.batches(generator):
             _step(probe, optimizer, batch, inputs, _LOSSES[task.kind])
         said = predict(task, probe, inputs, "valid", frame_rate)
@@ -209,9 +210,9 @@ _LOSSES: dict[TaskKind, Loss] = {
 class _Monitor:
     """Follows the validation score: which epoch is best, when the rate falls, when to stop."""
 
-    def __init__(self, config: ProbeConfig) -> None:
-        self._config = config
-        self.lr = config.lr
+    def __init__(self, lr: float, stopping: Stopping) -> None:
+        self._stopping = stopping
+        self.lr = lr
         self.best_epoch = 0
         self._best_score = -np.inf
         self._lr_changed = 0  # epoch from which the patience with the present rate counts
@@ -221,10 +222,10 @@ class _Monitor:
         better = score > self._best_score
         if better:
             self._best_score, self.best_epoch, self._lr_changed = score, epoch, epoch
-        elif epoch - self._lr_changed > self._config.lr_patience:
+        elif epoch - self._lr_changed > self._stopping.lr_patience:
             self.lr, self._lr_changed = self.lr * LR_FACTOR, epoch
         return better
 
     def is_over(self, epoch: int) -> bool:
         """Whether patience is used up."""
-        return epoch - self.best_epoch >= self._config.patience
+        return epoch - self.best_epoch >= self._stopping.patience

@@ -28,9 +28,9 @@ class LoadedData:
     used: Mapping[Split, int]  # tracks whose features there are
     failed: Mapping[str, str]  # example -> why its audio could not be used after all
 
-    def layer(self, number: int) -> dict[Split, ProbeSplit]:
-        """The splits with the features of one layer alone."""
-        return {name: split.layer(number) for name, split in self.splits.items()}
+    def layers(self, part: slice) -> dict[Split, ProbeSplit]:
+        """The splits with the features of some layers alone."""
+        return {name: split.layers(part) for name, split in self.splits.items()}
 
 
 def load_splits(

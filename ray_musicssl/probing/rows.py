@@ -29,11 +29,11 @@ class ProbeSplit:
     examples: Sequence[Example]
     features: Features
 
-    def layer(self, number: int) -> "ProbeSplit":
-        """The same examples with the features of one layer alone, still with an axis of layers."""
+    def layers(self, part: slice) -> "ProbeSplit":
+        """The same examples with the features of some layers alone."""
         if isinstance(self.features, Tensor):
-            return ProbeSplit(examples=self.examples, features=self.features[:, number : number + 1])
-        return ProbeSplit(examples=self.examples, features=[clip[number : number + 1] for clip in self.features])
+            return ProbeSplit(examples=self.examples, features=self.features[:, part])
+        return ProbeSplit(examples=self.examples, features=[clip[part] for clip in self.features])
 
 
 @dataclass(frozen=True, kw_only=True)

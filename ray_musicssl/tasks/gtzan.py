@@ -13,10 +13,10 @@ Peeters 2015 and its copies.
 import json
 import re
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from ray_musicssl.config.probe import BeatDecoder
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
@@ -83,7 +83,7 @@ class GtzanRhythm:
     metrics = ("f1_20ms", "f1_70ms", "f1_20ms_per_track", "f1_70ms_per_track")
     pooling: Pooling = "outputs"
 
-    def __init__(self, decoder: Literal["dbn", "peaks"] = "dbn", *, split_lists: Path | None = None) -> None:
+    def __init__(self, decoder: BeatDecoder = "dbn", *, split_lists: Path | None = None) -> None:
         self.decoder = decoder
         self.split_lists = split_lists  # as for genres
 

@@ -4,31 +4,37 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ray_musicssl.config.probe import KeyEnsemble
+from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, TASKS, Task
 
 # Those whose split is in lists that are not part of the data set.
-LISTED_TASKS = ("gtzan_genre", "gtzan_rhythm")
+LISTED_TASKS = GENRE_TASK, BEAT_TASK = "gtzan_genre", "gtzan_rhythm"
 KEY_TASK = "giantsteps_key"
+TECHNIQUE_TASK = "vocalset_technique"
 
 
-def make_task(name: str, *, split_lists: Path | None = None, key_ensemble: KeyEnsemble = "mean_logits") -> Task:
+def make_task(name: str, config: ProbeConfig | None = None, *, split_lists: Path | None = None) -> Task:
     """The task of a name.
 
     Args:
         name: one of `TASKS`.
+        config: how a song's clips agree on its key, how beats are found, how VocalSet is split, for the tasks that ask; None:
+            as usual.
         split_lists: the folder of the three fault-filtered lists of GTZAN, for the tasks that need them; the others
             pass it over. None: they are looked for in the data folder.
-        key_ensemble: how the clips of a song agree on its key, for the task that asks for it.
 
     Raises:
         ConfigError: if there is none; the message lists what there is.
     """
-    task_class = TASKS.load(name)
-    if name in LISTED_TASKS:
-        return task_class(split_lists=split_lists)
-    return task_class(key_ensemble) if name == KEY_TASK else task_class()
+    recipe = config or ProbeConfig()
+    options: dict[str, dict[str, Any]] = {
+        GENRE_TASK: {"split_lists": split_lists},
+        BEAT_TASK: {"split_lists": split_lists, "decoder": recipe.beat_decoder},
+        KEY_TASK: {"ensemble": recipe.key_ensemble},
+        TECHNIQUE_TASK: {"split_by": recipe.technique_split},
+    }
+    return TASKS.load(name)(**options.get(name, {}))
 
 
 def choose_tasks(names: str) -> list[str]:

@@ -23,10 +23,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from ray_musicssl.config.probe import TechniqueSplit
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.leakage import EVERY_PAIR, Apart
@@ -60,8 +60,6 @@ _SINGER_FOLDER = re.compile(r"(f|m)(?:emale|ale)?(\d+)")
 # Shares of recordings by split.
 _BY_SINGER_SHARES: dict[Split, int] = {"train": 12, "valid": 8, "test": 5}
 _BY_RECORDING_SHARES: dict[Split, int] = {"train": 3, "valid": 2}
-
-TechniqueSplit = Literal["singer", "recording"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,26 @@ import torch
 from ray_musicssl.config.probe import EnsembleRule, ProbeConfig
 from ray_musicssl.on_ray import fits
 from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.loading import LoadedData
 from ray_musicssl.probing.rows import ProbeSplit
 from ray_musicssl.tasks.base import SPLITS, Example
 from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
+from ray_musicssl.tasks.gtzan import GENRES
 from ray_musicssl.tasks.metrics import by_song, confusion
 
 CONFIG = ProbeConfig(hidden_dim=16, max_epochs=8, num_seeds=1)
+
+
+def _job(monkeypatch, task, classes, splits, **settings):
+    loaded = LoadedData(splits=splits, used={}, failed={})
+    monkeypatch.setattr(fits, "load_splits", lambda *_, **__: loaded)
+    return SimpleNamespace(
+        task=task,
+        config=CONFIG.model_copy(update=settings),
+        data=SimpleNamespace(classes=classes),
+        features=SimpleNamespace(chunks=[]),
+        source=SimpleNamespace(frame_rate=50.0),
+    )
 
 
 @pytest.mark.parametrize("rule", ["vote", "max", "best"])
@@ -31,15 +45,7 @@ def test_the_ensemble_that_is_asked_for_scores_the_songs_and_makes_their_confusi
         features = rng.standard_normal((60, 2, 8))
         features[np.arange(60), 0, [example.target for example in examples]] += 1.5
         splits[split] = ProbeSplit(examples=examples, features=torch.from_numpy(features).half())
-    loaded = SimpleNamespace(splits=splits, used={}, failed={})
-    monkeypatch.setattr(fits, "load_splits", lambda *_, **__: loaded)
-    job = SimpleNamespace(
-        task="giantsteps_key",
-        config=CONFIG.model_copy(update={"key_ensemble": rule}),
-        data=SimpleNamespace(classes=KEYS),
-        features=SimpleNamespace(chunks=[]),
-        source=SimpleNamespace(frame_rate=50.0),
-    )
+    job = _job(monkeypatch, "giantsteps_key", KEYS, splits, key_ensemble=rule)
     (score,) = fits._fit_on_worker(SimpleNamespace(job=job, fits=[fits.Fit(seed=0, lr=1e-2, has_details=True)]))
     assert score.ensemble in ({rule} if rule != "best" else get_args(EnsembleRule))
     again = fit_probe(GiantStepsKey(rule), splits, job.config.model_copy(update={"lr": 1e-2}), num_outputs=24, seed=0)
@@ -48,3 +54,26 @@ def test_the_ensemble_that_is_asked_for_scores_the_songs_and_makes_their_confusi
     answers = np.array([splits["test"].examples[clip].target for clip in songs.first_clip])
     assert score.details["confusion"]["matrix"] == confusion(answers, songs.outputs.argmax(axis=1), 24)
     assert score.test["accuracy"] == np.mean(answers == songs.outputs.argmax(axis=1))
+
+
+def test_without_the_output_of_the_convolutions_the_sum_is_of_the_layers_above_it(monkeypatch):
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split in SPLITS:
+        examples = [Example(id=str(n), track=str(n), path=Path("x"), split=split, target=n % 4) for n in range(80)]
+        features = rng.standard_normal((80, 3, 8))
+        features[np.arange(80), 0, [example.target for example in examples]] += 9.0  # known to layer 0 alone
+        splits[split] = ProbeSplit(examples=examples, features=torch.from_numpy(features).half())
+
+    def run(layers, layer=None):
+        job = _job(monkeypatch, "gtzan_genre", GENRES, splits, layers=layers, max_epochs=20)
+        (score,) = fits._fit_on_worker(SimpleNamespace(job=job, fits=[fits.Fit(seed=0, lr=1e-2, layer=layer)]))
+        return score
+
+    whole, above = run("all"), run("transformer")
+    assert whole.test["accuracy"] > 0.9
+    assert above.test["accuracy"] < 0.5
+    assert whole.layer_weights.min() > 0
+    assert above.layer_weights[0] == 0
+    assert above.layer_weights.sum() == pytest.approx(1)
+    assert run("transformer", layer=0).test["accuracy"] > 0.9

@@ -258,7 +258,7 @@ def test_one_layer_of_features_is_probed_as_if_there_were_no_other():
     splits = clip_splits(signal=3.0)
     config = CONFIG.model_copy(update={"max_epochs": 3})
     alone = {name: ProbeSplit(examples=s.examples, features=s.features[:, 1:2]) for name, s in splits.items()}
-    chosen = {name: s.layer(1) for name, s in splits.items()}
+    chosen = {name: s.layers(slice(1, 2)) for name, s in splits.items()}
     fits = [fit_probe(GtzanGenre(), each, config, num_outputs=10, seed=0) for each in (alone, chosen)]
     np.testing.assert_array_equal(*(np.stack(fit.test_predictions.outputs) for fit in fits))
     whole = fit_probe(GtzanGenre(), splits, config, num_outputs=10, seed=0)

@@ -166,4 +166,4 @@ def test_frames_stay_a_list_of_clips(tmp_path):
     splits = load_splits(data, [tmp_path / "c.safetensors"], "beats").splits
     assert [tensor.shape for tensor in splits["train"].features] == [(2, 7, 4)]
     assert splits["valid"].features == []
-    assert [tensor.shape for tensor in splits["train"].layer(1).features] == [(1, 7, 4)]
+    assert [tensor.shape for tensor in splits["train"].layers(slice(1, 2)).features] == [(1, 7, 4)]

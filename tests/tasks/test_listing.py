@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.demo.corpus import plan
 from ray_musicssl.demo.layouts import write_annotations
 from ray_musicssl.errors import ConfigError, DataError, NotThereError
@@ -87,6 +88,17 @@ def test_a_data_set_that_is_there_but_cannot_be_read_is_a_fault(data_dir):
 def test_a_folder_with_none_of_them_is_refused(tmp_path):
     with pytest.raises(NotThereError, match="none of the data sets is under"):
         check_all(tmp_path)
+
+
+def test_a_task_is_made_as_the_recipe_has_it():
+    recipe = ProbeConfig(key_ensemble="vote", beat_decoder="peaks", technique_split="recording")
+    made = {name: vars(make_task(name, recipe)) for name in NAMES}
+    assert {name: options for name, options in made.items() if options} == {
+        "giantsteps_key": {"ensemble": "vote"},
+        "gtzan_genre": {"split_lists": None},
+        "gtzan_rhythm": {"split_lists": None, "decoder": "peaks"},
+        "vocalset_technique": {"split_by": "recording"},
+    }
 
 
 def test_lists_are_for_the_tasks_that_need_them(tmp_path):
