@@ -29,9 +29,9 @@ def closer_look(board: Scoreboard, key: Keys) -> list[Block]:
 
 
 def _layers(board: Scoreboard, key: Keys) -> list[Figure]:
-    trained = board.of_kind("trained")
+    board = board.encoders()
     figures = []
-    for model in trained[:_MOST_MODELS]:
+    for model in board.of_kind("trained")[:_MOST_MODELS]:
         tasks = [task for task in board.tasks if task in model.scores and len(model.scores[task].layer_weights) > 1]
         if tasks:
             svg = probe_plots.layer_weights(key(), model, tasks)

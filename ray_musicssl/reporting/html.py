@@ -119,6 +119,8 @@ def to_csv(board: Scoreboard) -> str:
     for model in (single for row in board.models for single in row.singles):
         for task in (task for task in board.tasks if task in model.scores):
             score = model.scores[task]
+            if model.is_second and not score.statistics:  # frames have one score, and the first row has it
+                continue
             for metric, values in sorted(score.metrics.items()):
                 paper = paper_value(model.preset, task, metric)
                 printed = "" if paper is None else f"{paper:.1f}"

@@ -9,6 +9,7 @@ from ray_musicssl.reporting.paper import headline
 from ray_musicssl.reporting.scores import MetricScore, Score
 
 Kind = Literal["trained", "untrained", "baseline"]
+WIDE = ", mean+sd"  # ends the label of a row whose probes saw more than the mean over time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Model:
     kind: Kind
     run: Run | None  # the run it comes from, or whose architecture it has
     scores: Mapping[str, Score]  # by task
+    is_second: bool = False  # another row shows the same encoder, on the paper's statistics
     repeats: tuple["Model", ...] = ()  # the models that it stands for, which differ by a seed alone; empty: itself
 
     @property
@@ -34,8 +36,8 @@ class Model:
     @property
     def preset(self) -> str:
         """The preset of a trained model's run; empty where the paper has nothing to compare with."""
-        is_of_run = self.kind == "trained" and self.run is not None and self.run.config is not None
-        return self.run.config.preset if is_of_run else ""  # pyright: ignore[reportOptionalMemberAccess]
+        has_printed = self.kind == "trained" and not self.is_wide
+        return self.run.config.preset if has_printed and self.run is not None and self.run.config is not None else ""
 
     @property
     def scale(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ray_musicssl.reporting.model import Model
+from ray_musicssl.reporting.model import WIDE, Model
 from ray_musicssl.reporting.scores import MetricScore, Score
 
 
@@ -46,8 +46,9 @@ def _may_join(group: Sequence[Model]) -> bool:
     seeds = {model.run.config.training.seed for model in group if model.run and model.run.config}
     shared = _shared_tasks(group)
     recipes = [{model.scores[task].config_hash for model in group} for task in shared]
-    is_one = len({_weights(model) for model in group}) == 1
-    return bool(shared) and (is_one or len(seeds) == len(group)) and all(len(hashes) == 1 for hashes in recipes)
+    encoders = {_weights(model) for model in group}  # one may stand under several names, as the twin of several runs
+    are_seeds = len(encoders) in (1, len(seeds))
+    return bool(shared) and are_seeds and all(len(hashes) == 1 for hashes in recipes)
 
 
 def _shared_tasks(group: Sequence[Model]) -> list[str]:
@@ -58,10 +59,11 @@ def _joined(group: Sequence[Model]) -> Model:
     distinct = {_weights(model): model for model in reversed(group)}
     models = [model for model in group if distinct[_weights(model)] is model]  # the first of equal ones
     name = _common_name(group)
+    suffix = WIDE if group[0].is_wide else ""
     if len(models) == 1:  # one encoder under several names
-        return replace(models[0], label=name, repeats=tuple(group))
+        return replace(models[0], label=f"{name}{suffix}", repeats=tuple(group))
     scores = {task: _mean_score([model.scores[task] for model in models]) for task in _shared_tasks(models)}
-    return replace(models[0], label=f"{name} ({len(models)} seeds)", scores=scores, repeats=tuple(group))
+    return replace(models[0], label=f"{name} ({len(models)} seeds){suffix}", scores=scores, repeats=tuple(group))
 
 
 def _weights(model: Model) -> str:
@@ -74,7 +76,7 @@ def _common_name(group: Sequence[Model]) -> str:
     run = group[0].run
     preset = run.config.preset if run and run.config else ""
     name = names.pop() if len(names) == 1 else ""
-    return ("random:" if group[0].kind == "untrained" else "") + (name or preset or group[0].label)
+    return ("random:" if group[0].kind == "untrained" else "") + (name or preset or group[0].label.removesuffix(WIDE))
 
 
 def _mean_score(scores: Sequence[Score]) -> Score:

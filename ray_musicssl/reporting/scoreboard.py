@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ray_musicssl.reporting.found import Found, Run
-from ray_musicssl.reporting.model import Kind, Model
+from ray_musicssl.reporting.model import WIDE, Kind, Model
 from ray_musicssl.reporting.paper import task_order
 from ray_musicssl.reporting.repeats import join_repeats
 from ray_musicssl.reporting.scores import MetricScore, Score
@@ -63,6 +63,10 @@ class Scoreboard:
         """The models of one kind, in order."""
         return [model for model in self.models if model.kind == kind]
 
+    def encoders(self) -> "Scoreboard":
+        """The same with one row an encoder."""
+        return replace(self, models=tuple(model for model in self.models if not model.is_second))
+
     def gains(self) -> tuple[ModelGains, ...]:
         """Each trained model that has an untrained twin, with its gains."""
         pairs = [(model, self._twin(model)) for model in self.of_kind("trained")]
@@ -91,7 +95,7 @@ def scoreboard(found: Found) -> Scoreboard:
     models = [model for key, scores in sorted(groups.items()) for model in _models(labels[key], key[0], scores, found)]
     order = {run.path: k for k, run in enumerate(found.runs)}
     models.sort(key=lambda model: order.get(model.run.path, len(order)) if model.run else len(order))
-    models = [replace(m, label=f"{m.label}, mean+sd") if m.is_wide else m for m in join_repeats(models)]
+    models = join_repeats(models)
     trained = [model for model in models if model.kind == "trained"]
     positions = {name: k for k, model in reversed(list(enumerate(trained))) for name in _names(model)}
     untrained = [model for model in models if model.kind == "untrained"]
@@ -117,15 +121,18 @@ def _labels(groups: Mapping[tuple[str, str], Sequence[Score]], root: Path) -> di
 
 def _models(label: str, name: str, scores: Sequence[Score], found: Found) -> list[Model]:
     """One encoder, once for each of the statistics that its probes saw; scores of frames are those of either."""
-    return [
+    by_name: Kind = "untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained"
+    rows = [
         Model(
             label=label,
-            kind="untrained" if name.startswith(TWIN_PREFIX) else "baseline" if name in BASELINES else "trained",
+            kind=scores[0].source_kind or by_name,
             run=_run_of(name, scores[0], found.runs),
             scores={score.task: score for score in scores if score.statistics in ("", statistics)},
         )
         for statistics in sorted({score.statistics for score in scores} - {""}) or [""]
     ]
+    first, *others = [replace(row, label=f"{label}{WIDE}") if row.is_wide else row for row in rows]
+    return [first, *(replace(other, is_second=True) for other in others)]
 
 
 def _run_of(name: str, score: Score, runs: Sequence[Run]) -> Run | None:
@@ -166,6 +173,8 @@ def _raw(model: Model) -> str:
 def _gains(model: Model, twin: Model, tasks: Sequence[str]) -> tuple[Gain, ...]:
     """Of the tasks on which both were probed by one recipe: another one is another ruler."""
     alike = [t for t in tasks if t in model.scores and t in twin.scores and _recipe(model, t) == _recipe(twin, t)]
+    if model.is_second:  # frames have one score, and the first row has its gain
+        alike = [t for t in alike if model.scores[t].statistics]
     pairs = [(task, model.headline(task), twin.headline(task)) for task in alike]
     gains = [compare(task, ours, theirs) for task, ours, theirs in pairs if ours and theirs]
     return tuple(gain for gain in gains if math.isfinite(gain.points))

@@ -7,7 +7,7 @@ Conventions:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.reporting.json_object import read_object
@@ -43,6 +43,7 @@ class Score:
     details: Mapping[str, Any]
     statistics: str  # over the time of a window: mean, or mean+sd; empty of frames
     notes: tuple[str, ...]  # what a reader of the score should know of this copy of the data set
+    source_kind: Literal["trained", "untrained", "baseline"] | None  # None: of a file that an earlier version wrote
     source_path: str  # of the run or folder whose encoder, or whose untrained twin, this is; empty if that is not known
 
 
@@ -75,6 +76,7 @@ def read_score(path: Path) -> Score:
             details=raw.get("details") or {},
             statistics=str(raw.get("statistics", "mean") or ""),
             notes=tuple(raw.get("notes") or ()),
+            source_kind=(raw.get("source") or {}).get("kind"),
             source_path=str((raw.get("source") or {}).get("path") or ""),
         )
     except (KeyError, TypeError, AttributeError) as error:

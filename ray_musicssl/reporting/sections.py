@@ -47,9 +47,9 @@ def _probes(board: Scoreboard, key: Keys) -> list[Block]:
     if gains:
         blocks.append(table_block(tables.gains_table(gains, board.tasks)))
         blocks.extend(block for entry in gains for block in text(sentences.gains_in_words(entry)))
-    if len(board.of_kind("trained")) <= sentences.MOST_TOLD:
+    if len(board.encoders().of_kind("trained")) <= sentences.MOST_TOLD:
         caption = f"Headline scores. Bars are the standard deviation over {tables.fits_of(board)}."
-        figure = Figure(svg=plots.scores(key(), board), caption=caption, is_wide=True)
+        figure = Figure(svg=plots.scores(key(), board.encoders()), caption=caption, is_wide=True)
         blocks.append(Block(kind="figures", figures=(figure,)))
     blocks.append(fold("Every metric", table_block(tables.all_metrics_table(board))))
     blocks.append(fold("Examples used", table_block(appendix.data_table(board))))

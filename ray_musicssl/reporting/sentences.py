@@ -45,10 +45,14 @@ def what_was_run(found: Found, board: Scoreboard) -> str:
         runs = [_run_in_words(run) if few else run.name for run in found.runs]
         parts.append(f"{in_words(len(found.runs))} {verb} pre-trained: {listed(runs)}.")
     if board.models:
-        named = {"trained": "pre-trained encoder", "untrained": "untrained twin", "baseline": "hand-made baseline"}
-        counts = {noun: sum(model.kind == kind for model in board.models) for kind, noun in named.items()}
+        encoders = board.encoders()
+        counts = {
+            "pre-trained encoder": len(encoders.of_kind("trained")),
+            "untrained twin": len(encoders.of_kind("untrained")),
+            "hand-made baseline": len(encoders.of_kind("baseline")),
+        }
         kinds = listed([count_of(count, noun) for noun, count in counts.items() if count])
-        verb = "was" if len(board.models) == 1 else "were"
+        verb = "was" if sum(counts.values()) == 1 else "were"
         parts.append(f"{kinds} {verb} probed on {count_of(len(board.tasks), 'task')}{_seeds_in_words(board)}.")
     parts.extend(_balance(board))
     return " ".join(part[0].upper() + part[1:] for part in parts)

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -68,8 +69,24 @@ def test_scores_on_either_statistics_are_joined_apart(tmp_path):
             tmp_path / "baselines" / f"random-a-s{seed}" / "scores" / f"{TASK}.json",
         ):
             write_json(path.with_name("wide.json"), {**json.loads(path.read_text()), "statistics": "mean+sd"})
-    rows = [model.label for model in scoreboard(find(tmp_path)).models]
+    board = scoreboard(find(tmp_path))
+    rows = [model.label for model in board.models]
     assert rows == ["a (2 seeds)", "a (2 seeds), mean+sd", "random:a (2 seeds)", "random:a (2 seeds), mean+sd"]
+    names = {line["model"] for line in csv.DictReader(to_csv(board).splitlines())}
+    assert names >= {"a-s1", "a-s1, mean+sd", "a-s2", "a-s2, mean+sd"}
+
+
+def test_twins_of_equal_first_weights_under_several_names_are_joined_by_seed(tmp_path):
+    for seed, twin in enumerate((30, 40, 50), start=1):
+        for name in ("music", "speech"):
+            write(tmp_path, f"{name}-s{seed}", 60, seed=seed, shards=name, twin=twin)
+    board = scoreboard(find(tmp_path))
+    (untrained,) = board.of_kind("untrained")
+    assert untrained.label == "random:musichubert-demo (3 seeds)"
+    assert [(entry.model.label, entry.twin) for entry in board.gains()] == [
+        ("music (3 seeds)", untrained),
+        ("speech (3 seeds)", untrained),
+    ]
 
 
 def test_a_joined_row_is_compared_with_the_joined_twins(tmp_path):

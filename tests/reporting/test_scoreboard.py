@@ -4,8 +4,10 @@ import pytest
 from ray_musicssl.probing.sources import BASELINES as PROBED
 from ray_musicssl.reporting.appendix import data_table
 from ray_musicssl.reporting.found import find
+from ray_musicssl.reporting.html import to_csv
 from ray_musicssl.reporting.scoreboard import BASELINES, compare, scoreboard
 from ray_musicssl.reporting.scores import MetricScore
+from ray_musicssl.reporting.sentences import what_was_run
 
 from .conftest import score, write_json
 
@@ -121,7 +123,23 @@ def test_an_encoder_has_a_row_for_each_of_its_statistics_with_its_frames_in_eith
         ("mfcc", ["gtzan_genre"]),
     ]
     pairs = [(entry.model.label, entry.twin.label, len(entry.gains)) for entry in board.gains()]
-    assert pairs == [("a", "random:a", 2), ("a, mean+sd", "random:a, mean+sd", 2)]
+    assert pairs == [("a", "random:a", 2), ("a, mean+sd", "random:a, mean+sd", 1)]  # frames have one gain
+    assert [model.label for model in board.encoders().models] == ["a", "b", "random:a", "mfcc"]
+    assert "Two pre-trained encoders, one untrained twin and one hand-made baseline were" in what_was_run(
+        find(tmp_path), board
+    )
+    lines = [line.split(",")[0] for line in to_csv(board).splitlines() if "gtzan_rhythm" in line]
+    assert set(lines) == {"a", "random:a"}
+
+
+def test_what_a_score_says_it_is_of_goes_before_its_name(tmp_path):
+    rng = np.random.default_rng(0)
+    for model, kind in (("mfcc", "trained"), ("random:mfcc", "untrained"), ("chroma", "baseline")):
+        value = {**score(model, "gtzan_genre", 50, rng), "source": {"kind": kind, "path": "/runs/mfcc"}}
+        write_json(tmp_path / model / "scores" / "gtzan_genre.json", value)
+    board = scoreboard(find(tmp_path))
+    assert [model.kind for model in board.models] == ["trained", "untrained", "baseline"]
+    assert len(board.gains()) == 1
 
 
 def test_a_twin_that_was_probed_by_another_recipe_is_no_measure_of_a_gain(tmp_path):
