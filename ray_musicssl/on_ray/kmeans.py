@@ -164,8 +164,8 @@ def _extract(blocks: Sequence[Block], place: _Workplace, fingerprint: str, cpus_
     path = place.frames_facts_path
     if path.exists() and read_json(path)["fingerprint"] != fingerprint:
         raise ResumeRefusedError(
-            f"{place.frames_dir} holds the frames of an unfinished fit with another feature, sample or shards; finish it "
-            f"with its own settings, delete {place.frames_dir}, or choose another --out"
+            f"{place.frames_dir} holds the frames of an unfinished fit with another feature, sample, shards or kind of "
+            f"device; finish it with its own settings, delete {place.frames_dir}, or choose another --out"
         )
     files = blocks[0].files
     missing = [block for block in blocks if not files.has(block.number, block.num_frames)]
@@ -224,14 +224,13 @@ def _fingerprint(shards: Shards, config: KmeansConfig) -> str:
 
 def _frames_fingerprint(shards: Shards, config: KmeansConfig, sample: ClipSample) -> str:
     """Of all that the files of frames depend on: fits of other sizes on the same sample may have the same."""
-    return hash_of(
-        {
-            "shards": shards.content_hash,
-            "feature": config.feature.identity,
-            "sample": [config.clustering.max_frames, config.clustering.seed],
-            "num_blocks": len(sample.blocks),
-        }
-    )
+    parts = {
+        "shards": shards.content_hash,
+        "feature": config.feature.identity,
+        "sample": [config.clustering.max_frames, config.clustering.seed],
+        "num_blocks": len(sample.blocks),
+    }
+    return hash_of(parts | ({"device": "gpu"} if gpus_per_task(config.feature) else {}))
 
 
 def _checked_sample(shards: Shards, feature: TargetFeature, config: KmeansConfig) -> ClipSample:

@@ -138,16 +138,19 @@ def _finish(shards: Shards, sets: Sequence[_LabelSet]) -> None:
 
 
 def _label_parts(shards: Shards, outputs: Sequence[LabelOutput], leaves: Sequence[FeatureConfig]) -> None:
-    jobs, clips_done = [], 0
-    for part in shards.parts():
-        lacking = tuple(output for output in outputs if not output.has(part))
-        if lacking:
-            jobs.append(PartJob(shards=shards, part=part, outputs=lacking))
-        else:
-            clips_done += read_json(outputs[0].facts_path(part))["num_clips"]
     with session(), progress("label", shards.num_clips, "clips") as meter:
+        num_gpus = max(map(gpus_per_task, leaves))
+        if num_gpus:  # parts that were labelled on CPUs differ by rounding: they are made again
+            outputs = [replace(output, fingerprint=hash_of([output.fingerprint, "gpu"])) for output in outputs]
+        jobs, clips_done = [], 0
+        for part in shards.parts():
+            lacking = tuple(output for output in outputs if not output.has(part))
+            if lacking:
+                jobs.append(PartJob(shards=shards, part=part, outputs=lacking))
+            else:
+                clips_done += read_json(outputs[0].facts_path(part))["num_clips"]
         meter.start_from(clips_done)
-        for _, clips in run_tasks(label_part, jobs, num_gpus=max(map(gpus_per_task, leaves))):
+        for _, clips in run_tasks(label_part, jobs, num_gpus=num_gpus):
             meter.advance(clips)
 
 

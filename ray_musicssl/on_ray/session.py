@@ -154,7 +154,7 @@ def run_tasks(
         memory_bytes: what each item's task needs of its node's memory, as Ray counts it, so that no more tasks than fit run
             side by side; no node may have less, or the task waits for ever. Empty: memory is not counted.
     """
-    remote = ray.remote(function)
+    remote = ray.remote(num_gpus=num_gpus)(function)  # said here, GPUs make Ray end the process after each task
     options: dict[str, Any] = {
         "num_cpus": num_cpus,
         "num_gpus": num_gpus,

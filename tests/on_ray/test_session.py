@@ -1,7 +1,10 @@
 """Reaching a cluster, and running tasks on it."""
 
+import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 import ray
@@ -203,3 +206,25 @@ def _assigned(_):
 def test_each_task_has_the_memory_that_its_item_needs(cluster):
     needs = [100_000_000, 300_000_000, 200_000_000]
     assert dict(run_tasks(_assigned, ["a", "b", "c"], memory_bytes=needs)) == dict(enumerate(needs))
+
+
+_ON_A_GPU = """
+import json, os, ray
+from ray_musicssl.on_ray.session import run_tasks
+
+def process(_):
+    return os.getpid()
+
+ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, logging_level="error")
+print(json.dumps([dict(run_tasks(process, range(3), num_gpus=gpus)) for gpus in (1, 0)]))
+"""
+
+
+@pytest.mark.ray
+def test_a_task_with_a_gpu_has_a_process_of_its_own():
+    """A process that has used one GPU cannot be given another, and holds its memory until it ends."""
+    script = [sys.executable, "-c", _ON_A_GPU]
+    found = subprocess.run(script, check=True, capture_output=True, text=True, timeout=120).stdout
+    on_gpu, on_cpu = (list(results.values()) for results in json.loads(found.splitlines()[-1]))
+    assert len(set(on_gpu)) == 3
+    assert len(set(on_cpu)) == 1
