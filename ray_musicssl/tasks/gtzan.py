@@ -20,11 +20,12 @@ import numpy as np
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
+from ray_musicssl.tasks.files import access_to, paths_like
 from ray_musicssl.tasks.locate import data_folder, find_all, find_one, first_existing
 from ray_musicssl.tasks.metrics import beat_f1
 from ray_musicssl.tasks.reading import Answer, Item, Listing, read_items
 from ray_musicssl.tasks.scores import class_scores
-from ray_musicssl.tasks.table import read_lines
+from ray_musicssl.tasks.table import read_lines, read_text
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 443, "valid": 197, "test": 290}
@@ -160,8 +161,9 @@ def _track_list(data_dir: Path, split: Split, split_lists: Path | None) -> list[
 def _audio_dir(data_dir: Path) -> Path:
     """The folder that holds one folder a genre."""
     named = find_all(data_dir, *AUDIO_FOLDERS)
-    found = [path for path in named if any((path / genre).is_dir() for genre in GENRES)]
-    found += [path.parent for path in find_all(data_dir, *GENRES) if path.is_dir()]
+    with access_to(data_dir):
+        found = [path for path in named if any((path / genre).is_dir() for genre in GENRES)]
+        found += [path.parent for path in find_all(data_dir, *GENRES) if path.is_dir()]
     if not found:
         # Lists that lie elsewhere do not make a data set.
         raise (DataError if find_all(data_dir, *_SIGNS, *_BEATS_SIGNS) else NotThereError)(
@@ -177,11 +179,12 @@ class BeatFiles:
 
     Raises:
         NotThereError: if neither release is under `data_dir`.
+        EnvironmentFaultError: if the system does not give what is.
     """
 
     def __init__(self, data_dir: Path) -> None:
         found = find_all(data_dir, "beats", "jams")
-        self._beats_dirs = [path for path in found if path.name == "beats" and any(path.glob("gtzan_*.beats"))]
+        self._beats_dirs = [path for path in found if path.name == "beats" and paths_like(path, "gtzan_*.beats")]
         self._jams_dirs = [path for path in found if path.name == "jams" and _holds_genres(path)]
         if not self._beats_dirs and not self._jams_dirs:
             raise NotThereError(
@@ -204,7 +207,7 @@ class BeatFiles:
 
 def _holds_genres(folder: Path) -> bool:
     """Whether a folder of JAMS files is GTZAN's: GiantSteps has one of that name too."""
-    return any(_JAMS_NAME.match(path.name) for path in folder.glob("*.jams"))
+    return any(_JAMS_NAME.match(path.name) for path in paths_like(folder, "*.jams"))
 
 
 def read_beats(path: Path) -> list[float]:
@@ -212,8 +215,9 @@ def read_beats(path: Path) -> list[float]:
 
     Raises:
         ValueError: if a line does not begin with a number.
+        EnvironmentFaultError: if the system does not give it.
     """
-    return [float(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [float(line.split()[0]) for line in read_lines(path)]
 
 
 def read_jams_beats(path: Path) -> list[float]:
@@ -223,8 +227,9 @@ def read_jams_beats(path: Path) -> list[float]:
 
     Raises:
         ValueError: if the file is not JSON.
+        EnvironmentFaultError: if the system does not give it.
     """
-    for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]:
+    for annotation in json.loads(read_text(path))["annotations"]:
         what = (annotation.get("sandbox") or {}).get("annotation_type", "beat")
         if annotation.get("namespace", "").startswith("beat") and what == "beat":
             data = annotation["data"]

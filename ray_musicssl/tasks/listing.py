@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_musicssl.config.probe import KeyEnsemble
-from ray_musicssl.errors import ConfigError, DataError, NotThereError
+from ray_musicssl.errors import ConfigError, DataError, EnvironmentFaultError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, TASKS, Task
 
 # Those whose split is in lists that are not part of the data set.
@@ -63,6 +63,7 @@ def check_task(
     Raises:
         ConfigError: if the task is unknown, or takes no lists.
         DataError: if the data set is not found, a split has nothing usable, or two splits share something.
+        EnvironmentFaultError: if the system does not give a file that is there.
     """
     if split_lists is not None and name not in LISTED_TASKS:
         raise ConfigError(f"--split-lists {split_lists} says nothing about {name}; it is for {', '.join(LISTED_TASKS)}")
@@ -90,7 +91,7 @@ def check_all(
         lists = split_lists if name in LISTED_TASKS else None
         try:
             found.append(check_task(name, data_dir, annotations_only=annotations_only, split_lists=lists))
-        except DataError as error:
+        except (DataError, EnvironmentFaultError) as error:
             found.append({"task": name, "error": str(error), "is_there": not isinstance(error, NotThereError)})
     if not any(row.get("is_there", True) for row in found):
         raise NotThereError(

@@ -16,6 +16,7 @@ import soundfile
 
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import TaskData
+from ray_musicssl.tasks.files import SYSTEM_ERROR, access_to
 
 MAX_DEPTH = 2  # parent -> data set -> the folder its archive unpacks to
 MIN_AUDIO_S = 1.0
@@ -53,12 +54,14 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
 
     Raises:
         DataError: if `data_dir` is not a folder, or may not be listed.
+        EnvironmentFaultError: if the system fails to look there.
     """
-    if not data_dir.is_dir():
-        raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
-    if not os.access(data_dir, os.R_OK | os.X_OK):
-        raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
-    found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
+    with access_to(data_dir):
+        if not data_dir.is_dir():
+            raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
+        if not os.access(data_dir, os.R_OK | os.X_OK):
+            raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
+        found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
     return list(dict.fromkeys(found))
 
 
@@ -92,9 +95,16 @@ def find_one(
 
 
 def first_existing(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of `names` that is a file in any of `folders`; of one name, that of the first folder."""
-    paths = (folder / name for name in names for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
+    """The first of `names` that is a file in any of `folders`; of one name, that of the first folder.
+
+    Raises:
+        EnvironmentFaultError: if the system does not say.
+    """
+    for path in (folder / name for name in names for folder in folders):
+        with access_to(path):
+            if path.is_file():
+                return path
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +116,26 @@ class AudioCheck:
 
 
 def check_audio(path: Path | None, *, min_s: float = MIN_AUDIO_S) -> AudioCheck:
-    """Open an audio file's header, no more, and say how long it is or why it cannot be used."""
-    if path is None or not path.is_file():
+    """Open an audio file's header, no more, and say how long it is or why it cannot be used.
+
+    Raises:
+        EnvironmentFaultError: if the system does not give the file, which says nothing about what is in it.
+    """
+    if path is None:
         return AudioCheck(fault="missing")
-    status = path.stat()
-    if status.st_size == 0:
-        return AudioCheck(fault="empty")
-    try:
-        duration_s = _duration_s(path, status.st_size, status.st_mtime_ns)
-    except (soundfile.LibsndfileError, OSError):
-        return AudioCheck(fault="undecodable")
+    with access_to(path):
+        if not path.is_file():
+            return AudioCheck(fault="missing")
+        status = path.stat()
+        if status.st_size == 0:
+            return AudioCheck(fault="empty")
+        try:
+            duration_s = _duration_s(path, status.st_size, status.st_mtime_ns)
+        except soundfile.LibsndfileError as error:
+            if error.code == SYSTEM_ERROR:
+                raise
+            path.read_bytes()  # a header that the disk does not give is one of an unknown format to libsndfile
+            return AudioCheck(fault="undecodable")
     if duration_s == 0:
         return AudioCheck(fault="empty")
     return AudioCheck(duration_s=duration_s, fault="too_short" if duration_s < min_s else None)

@@ -83,6 +83,7 @@ def read_items(listing: Listing, data_dir: Path, *, annotations_only: bool) -> T
 
     Raises:
         DataError: if a split has nothing usable, or two splits share what they may not.
+        EnvironmentFaultError: if the system does not give a file that is there.
     """
     examples: list[Example] = []
     skipped: list[Skipped] = []

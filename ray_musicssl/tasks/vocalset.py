@@ -29,6 +29,7 @@ import numpy as np
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.files import paths_like
 from ray_musicssl.tasks.leakage import EVERY_PAIR, Apart
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, data_folder, find_all, find_one
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
@@ -162,7 +163,7 @@ def find_recordings(data_dir: Path) -> list[Recording]:
                 technique=path.parent.name,
                 path=path,
             )
-            for path in sorted(view.glob("*/*/*/*.wav"))
+            for path in _wav_files(view)
             if (singer := singer_of(path.relative_to(view).parts[0])) and _is_wanted(path)
         ]
         if found:
@@ -179,6 +180,14 @@ def find_recordings(data_dir: Path) -> list[Recording]:
     raise DataError(
         f"none of the recordings under {data_dir} lies in a folder of one of the singers {', '.join(SINGERS)}"
     )
+
+
+def _wav_files(view: Path) -> list[Path]:
+    """What matches `*/*/*/*.wav`, by path."""
+    folders = [view]
+    for _ in range(3):  # singer, context, technique
+        folders = [path for folder in folders for path in paths_like(folder, "*")]
+    return [path for folder in folders for path in paths_like(folder, "*.wav")]
 
 
 def _is_wanted(path: Path) -> bool:

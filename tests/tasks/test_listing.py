@@ -1,6 +1,8 @@
 """Tasks by name."""
 
+import errno
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import soundfile
 
 from ray_musicssl.demo.corpus import plan
 from ray_musicssl.demo.layouts import write_annotations
-from ray_musicssl.errors import ConfigError, DataError, NotThereError
+from ray_musicssl.errors import ConfigError, DataError, EnvironmentFaultError, NotThereError
 from ray_musicssl.tasks.base import TASKS, Task
 from ray_musicssl.tasks.listing import check_all, check_task, faults, make_task
 from ray_musicssl.tasks.nsynth import FAMILIES
@@ -191,3 +193,43 @@ def test_a_table_that_is_not_utf_8_is_named_and_the_other_tasks_are_checked(patt
     assert TABLES[pattern] in wrong
     assert len(wrong) <= 2  # both tasks of one data set
     assert all(str(path) in message for message in wrong.values())
+
+
+LOCKED = {
+    "gtzan/train_filtered.txt": "gtzan_genre",
+    "gtzan/genres": "gtzan_genre",
+    "gtzan/genres/jazz": "gtzan_genre",
+    "gtzan/genres/*/*.wav": "gtzan_genre",
+    "gtzan/**/beats": "gtzan_rhythm",
+    "gtzan/**/beats/*.beats": "gtzan_rhythm",
+    "giantsteps/*/annotations/key": "giantsteps_key",
+    "giantsteps/*/annotations/key/*.key": "giantsteps_key",
+    "giantsteps/*/annotations/beatport_metadata.txt": "giantsteps_key",
+    "emomusic/**/*.mp3": "emomusic",
+    "**/mp3": "magnatagatune",
+    "nsynth/nsynth-test": "nsynth_pitch",
+    "nsynth/nsynth-test/examples.json": "nsynth_pitch",
+    "nsynth/nsynth-test/audio": "nsynth_instrument",
+    "**/female*": "vocalset_singer",
+    "**/FULL": "vocalset_technique",
+    "mtg_jamendo/audio*": "mtg_genre",
+    "mtg_jamendo/audio*/[0-9][0-9]": "mtg_moodtheme",
+}
+
+
+@pytest.mark.parametrize("pattern", LOCKED)
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO])
+def test_what_the_system_does_not_give_is_named_and_never_taken_for_absent_or_damaged(pattern, error, all_sets, lock):
+    path = lock(min(all_sets.glob(pattern)), error)
+    with pytest.raises(
+        EnvironmentFaultError, match=rf"{re.escape(str(path))}.* cannot be read now .*run the same command"
+    ):
+        make_task(LOCKED[pattern]).read(all_sets)
+
+
+def test_what_cannot_be_read_now_stops_no_other_task(all_sets, lock):
+    lock(all_sets / "gtzan/genres/jazz")
+    rows = {row["task"]: row for row in check_all(all_sets)}
+    assert [name for name, row in rows.items() if "error" in row] == ["gtzan_genre", "gtzan_rhythm"]
+    assert re.search(r"genres/jazz.* cannot be read now", rows["gtzan_genre"]["error"])
+    assert faults([rows["gtzan_genre"]], strict=False) == ["gtzan_genre cannot be read"]

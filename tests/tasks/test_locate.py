@@ -1,12 +1,14 @@
 """Finding a data set in a folder."""
 
+import errno
+import io
 import os
 from pathlib import Path
 
 import pytest
 
-from ray_musicssl.errors import DataError, NotThereError
-from ray_musicssl.tasks.locate import find_all, find_one, first_existing
+from ray_musicssl.errors import DataError, EnvironmentFaultError, NotThereError
+from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing
 
 
 @pytest.fixture
@@ -62,3 +64,16 @@ def test_what_is_missing_beside_another_part_is_a_fault_that_names_the_part(tmp_
     with pytest.raises(DataError, match=r"no lists under .*, though .*/set/audio is there; expected lists") as raised:
         find_one(tmp_path, "lists", what="lists", signs=["audio"])
     assert not isinstance(raised.value, NotThereError)
+
+
+def test_a_header_that_the_disk_does_not_give_is_no_header_of_another_format(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"what libsndfile makes of a failed read: no format it knows")
+    assert check_audio(path).fault == "undecodable"
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(io, "open", fail)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(Input/output error\)"):
+        check_audio(path)
