@@ -1,4 +1,8 @@
-"""Looking at files: that the system does not give one now says nothing about what is in it."""
+"""Looking at files: that the system does not give one now says nothing about what is in it.
+
+Conventions:
+    Names that begin with a dot are none of a data set's: macOS leaves a `._a.wav` beside every `a.wav` that it copies.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,12 +35,17 @@ def access_to(path: Path) -> Iterator[None]:
         ) from error
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a name begins with a dot."""
+    return name.startswith(".")
+
+
 def paths_like(folder: Path, pattern: str) -> list[Path]:
-    """What is in `folder` itself under a name like `pattern`, by name; nothing if there is no such folder.
+    """What is in `folder` itself under a name like `pattern`, by name and not hidden; nothing if there is no such folder.
 
     Raises:
         EnvironmentFaultError: if the system does not list it, where `Path.glob` would find nothing.
     """
     with access_to(folder):
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return [folder / name for name in sorted(names) if fnmatchcase(name, pattern)]
+    return [folder / name for name in sorted(names) if fnmatchcase(name, pattern) and not is_hidden(name)]

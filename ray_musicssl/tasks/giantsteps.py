@@ -202,7 +202,7 @@ def _test_tracks(data_dir: Path) -> list[Track]:
 def _key_in(path: Path) -> str:
     """What a file of one key says; a damaged one costs its track only, as its key is then none of the classes."""
     with access_to(path):
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return path.read_text(encoding="utf-8-sig", errors="replace").strip()
 
 
 def _audio_dirs(data_dir: Path) -> list[Path]:

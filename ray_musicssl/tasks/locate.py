@@ -16,7 +16,7 @@ import soundfile
 
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import TaskData
-from ray_musicssl.tasks.files import SYSTEM_ERROR, access_to
+from ray_musicssl.tasks.files import SYSTEM_ERROR, access_to, is_hidden
 
 MAX_DEPTH = 2  # parent -> data set -> the folder its archive unpacks to
 MIN_AUDIO_S = 1.0
@@ -42,7 +42,7 @@ def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 def _folders_in(folder: Path) -> list[Path]:
     """The folders in a folder; none if it cannot be listed, as `lost+found` at the root of a disk cannot."""
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
     except PermissionError:
         return []
 
@@ -50,7 +50,7 @@ def _folders_in(folder: Path) -> list[Path]:
 def find_all(data_dir: Path, *patterns: str) -> list[Path]:
     """Every path that matches a pattern (`annotations/key`, `nsynth-train*`) in `data_dir` or up to two folders below.
 
-    Nearest first; at the same depth in the order of `patterns`, then by name.
+    Nothing hidden; nearest first; at the same depth in the order of `patterns`, then by name.
 
     Raises:
         DataError: if `data_dir` is not a folder, or may not be listed.
@@ -62,7 +62,7 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
         if not os.access(data_dir, os.R_OK | os.X_OK):
             raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
         found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
-    return list(dict.fromkeys(found))
+    return [path for path in dict.fromkeys(found) if not is_hidden(path.name)]
 
 
 def find_one(

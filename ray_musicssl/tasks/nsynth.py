@@ -133,7 +133,7 @@ def _notes(folder: Path) -> dict[str, _Labels]:
         return {path.stem: _labels_in(path.stem) for path in paths_like(folder / "audio", "*.wav")}
     try:
         # The index of train has 289,205 objects in 200 MB: each is reduced to its labels as soon as it is read.
-        with access_to(index_path), index_path.open(encoding="utf-8") as file:
+        with access_to(index_path), index_path.open(encoding="utf-8-sig") as file:
             notes = json.load(file, object_hook=lambda entry: _labels_of(entry) if "note_str" in entry else entry)
     except (ValueError, KeyError) as error:
         raise DataError(f"{index_path} is not NSynth's index ({error!r}); unpack the archive again") from error

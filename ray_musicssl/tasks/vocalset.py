@@ -191,7 +191,7 @@ def _wav_files(view: Path) -> list[Path]:
 
 
 def _is_wanted(path: Path) -> bool:
-    return not path.name.startswith(".") and not (path.parent.name == "vibrato" and path.name in STRAY_FILES)
+    return not (path.parent.name == "vibrato" and path.name in STRAY_FILES)
 
 
 def singer_of(folder_name: str) -> str:

@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,20 @@ def test_what_cannot_be_read_now_stops_no_other_task(all_sets, lock):
     assert [name for name, row in rows.items() if "error" in row] == ["gtzan_genre", "gtzan_rhythm"]
     assert re.search(r"genres/jazz.* cannot be read now", rows["gtzan_genre"]["error"])
     assert faults([rows["gtzan_genre"]], strict=False) == ["gtzan_genre cannot be read"]
+
+
+@pytest.fixture
+def own_sets(all_sets, tmp_path):
+    """A copy of them, to be changed."""
+    return Path(shutil.copytree(all_sets, tmp_path / "datasets"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hidden_files_beside_all_others_change_nothing(name, own_sets):
+    for path in own_sets.glob("nsynth/*/examples.json"):
+        path.unlink()  # its notes are then those that are found
+    before = make_task(name).read(own_sets)
+    for path in [path for path in own_sets.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(bytes(4096))
+    (own_sets / "mtg_jamendo/audio/._00.tar").touch()
+    assert make_task(name).read(own_sets) == before

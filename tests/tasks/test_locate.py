@@ -47,6 +47,13 @@ def test_the_nearest_is_found_at_most_two_folders_below(tmp_path):
     assert find_all(tmp_path, "genres") == [tmp_path / "b" / "genres", tmp_path / "a" / "x" / "genres"]
 
 
+def test_a_hidden_file_is_none_of_those_looked_for(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("._a.wav", "b.wav"):
+        (tmp_path / "set" / name).touch()
+    assert find_all(tmp_path, "set/*.wav") == [tmp_path / "set/b.wav"]
+
+
 def test_of_several_names_the_first_is_taken_in_whichever_folder_and_of_one_name_the_first_folders(tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for place in ("a/high", "b/high", "b/low"):
