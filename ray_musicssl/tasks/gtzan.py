@@ -20,8 +20,8 @@ import numpy as np
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
-from ray_musicssl.tasks.files import access_to, paths_like
-from ray_musicssl.tasks.locate import data_folder, find_all, find_one, first_existing
+from ray_musicssl.tasks.files import NamedFiles, access_to, paths_like
+from ray_musicssl.tasks.locate import data_folder, find_all, find_one
 from ray_musicssl.tasks.metrics import beat_f1
 from ray_musicssl.tasks.reading import Answer, Item, Listing, read_items
 from ray_musicssl.tasks.scores import class_scores
@@ -184,20 +184,21 @@ class BeatFiles:
 
     def __init__(self, data_dir: Path) -> None:
         found = find_all(data_dir, "beats", "jams")
-        self._beats_dirs = [path for path in found if path.name == "beats" and paths_like(path, "gtzan_*.beats")]
-        self._jams_dirs = [path for path in found if path.name == "jams" and _holds_genres(path)]
-        if not self._beats_dirs and not self._jams_dirs:
+        beats_dirs = [path for path in found if path.name == "beats" and paths_like(path, "gtzan_*.beats")]
+        jams_dirs = [path for path in found if path.name == "jams" and _holds_genres(path)]
+        if not beats_dirs and not jams_dirs:
             raise NotThereError(
                 f"no GTZAN beat annotations under {data_dir}; expected beats/gtzan_<genre>_00000.beats or "
                 f"jams/<genre>.00000.wav.jams there or a folder or two below; give --data the data set's folder "
                 f"or its parent"
             )
+        self._beats, self._jams = NamedFiles(beats_dirs), NamedFiles(jams_dirs)
 
     def within(self, item: Item, duration_s: float) -> list[float] | None:
         """The beats of a track up to `duration_s`, ascending; None if it has none."""
         genre, number = item.id.split(".")
-        path = first_existing(self._beats_dirs, [f"gtzan_{genre}_{number}.beats"])
-        jams_path = first_existing(self._jams_dirs, [f"{item.id}{suffix}.jams" for suffix in (*SUFFIXES, "")])
+        path = self._beats.first([f"gtzan_{genre}_{number}.beats"])
+        jams_path = self._jams.first([f"{item.id}{suffix}.jams" for suffix in (*SUFFIXES, "")])
         try:
             times = read_beats(path) if path else read_jams_beats(jams_path) if jams_path else []
         except (ValueError, KeyError, TypeError, AttributeError):  # not in either format: as good as no annotation

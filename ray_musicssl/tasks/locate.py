@@ -94,19 +94,6 @@ def find_one(
     )
 
 
-def first_existing(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of `names` that is a file in any of `folders`; of one name, that of the first folder.
-
-    Raises:
-        EnvironmentFaultError: if the system does not say.
-    """
-    for path in (folder / name for name in names for folder in folders):
-        with access_to(path):
-            if path.is_file():
-                return path
-    return None
-
-
 @dataclass(frozen=True, kw_only=True)
 class AudioCheck:
     """What opening a file said about it."""

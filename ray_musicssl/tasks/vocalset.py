@@ -29,7 +29,7 @@ import numpy as np
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
-from ray_musicssl.tasks.files import paths_like
+from ray_musicssl.tasks.files import paths_like, with_lower_suffix
 from ray_musicssl.tasks.leakage import EVERY_PAIR, Apart
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, data_folder, find_all, find_one
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
@@ -191,7 +191,7 @@ def _wav_files(view: Path) -> list[Path]:
 
 
 def _is_wanted(path: Path) -> bool:
-    return not (path.parent.name == "vibrato" and path.name in STRAY_FILES)
+    return not (path.parent.name == "vibrato" and with_lower_suffix(path.name) in STRAY_FILES)
 
 
 def singer_of(folder_name: str) -> str:

@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,17 @@ def test_hidden_files_beside_all_others_change_nothing(name, own_sets):
         path.with_name(f"._{path.name}").write_bytes(bytes(4096))
     (own_sets / "mtg_jamendo/audio/._00.tar").touch()
     assert make_task(name).read(own_sets) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_suffixes_may_be_in_upper_case(name, own_sets):
+    (own_sets / "nsynth/nsynth-test/examples.json").unlink()  # the notes of test are then those that are found
+    before = make_task(name).read(own_sets)
+    for path in [path for path in own_sets.rglob("*") if path.suffix in (".wav", ".mp3", ".key", ".beats")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    after = make_task(name).read(own_sets)
+    assert replace(after, examples=[]) == replace(before, examples=[])
+    assert [replace(e, path=e.path.with_suffix("")) for e in after.examples] == [
+        replace(e, path=e.path.with_suffix("")) for e in before.examples
+    ]
+    assert all(e.path.is_file() and e.path.suffix.isupper() for e in after.examples)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ray_musicssl.errors import DataError, EnvironmentFaultError, NotThereError
-from ray_musicssl.tasks.locate import check_audio, find_all, find_one, first_existing
+from ray_musicssl.tasks.locate import check_audio, find_all, find_one
 
 
 @pytest.fixture
@@ -52,16 +52,6 @@ def test_a_hidden_file_is_none_of_those_looked_for(tmp_path):
     for name in ("._a.wav", "b.wav"):
         (tmp_path / "set" / name).touch()
     assert find_all(tmp_path, "set/*.wav") == [tmp_path / "set/b.wav"]
-
-
-def test_of_several_names_the_first_is_taken_in_whichever_folder_and_of_one_name_the_first_folders(tmp_path):
-    folders = [tmp_path / "a", tmp_path / "b"]
-    for place in ("a/high", "b/high", "b/low"):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).touch()
-    assert first_existing(folders, ["low", "high"]) == tmp_path / "b/low"
-    assert first_existing(folders, ["other", "high"]) == tmp_path / "a/high"
-    assert first_existing(folders, ["other"]) is None
 
 
 def test_what_is_missing_beside_another_part_is_a_fault_that_names_the_part(tmp_path):
