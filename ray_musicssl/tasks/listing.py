@@ -35,12 +35,16 @@ def choose_tasks(names: str) -> list[str]:
     """Split `a,b` into known names; `all` means every task.
 
     Raises:
-        ConfigError: if one is unknown.
+        ConfigError: if one is unknown, or there is none.
     """
     if names.strip() == "all":
         return list(TASKS)
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     for name in chosen:
+    if not chosen:
+        raise ConfigError(
+            f"--tasks {names!r} names no task; give `all`, or some of these with commas: {', '.join(TASKS)}"
+        )
         _ = TASKS[name]  # an unknown name is refused here
     return chosen
 

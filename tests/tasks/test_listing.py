@@ -15,7 +15,7 @@ from ray_musicssl.demo.corpus import plan
 from ray_musicssl.demo.layouts import write_annotations
 from ray_musicssl.errors import ConfigError, DataError, EnvironmentFaultError, NotThereError
 from ray_musicssl.tasks.base import TASKS, Task
-from ray_musicssl.tasks.listing import check_all, check_task, faults, make_task
+from ray_musicssl.tasks.listing import check_all, check_task, choose_tasks, faults, make_task
 from ray_musicssl.tasks.nsynth import FAMILIES
 
 NAMES = (
@@ -49,6 +49,19 @@ def test_every_task_says_what_it_is(name):
     assert task.name == name
     assert task.pooling == ("embeddings" if name.startswith("mtg_") else "outputs")
     assert (task.kind == "multilabel") == (task.metrics == ("roc_auc", "average_precision"))
+
+
+@pytest.mark.parametrize("names", ["", " ", ",", " , "])
+def test_no_task_is_no_choice(names):
+    with pytest.raises(ConfigError, match=rf"--tasks '{names}' names no task; .*`all`.* magnatagatune, .*mtg_top50"):
+        choose_tasks(names)
+
+
+def test_tasks_are_chosen_by_name_in_the_order_given():
+    assert choose_tasks(" emomusic,, gtzan_genre ") == ["emomusic", "gtzan_genre"]
+    assert choose_tasks("all") == list(NAMES)
+    with pytest.raises(ConfigError, match='unknown task "gtzan"'):
+        choose_tasks("emomusic,gtzan")
 
 
 def test_a_check_counts_what_a_probe_would_get(data_dir):
