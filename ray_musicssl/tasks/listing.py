@@ -1,6 +1,7 @@
 """Tasks by name: choosing some, describing them, checking a download."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ def choose_tasks(names: str) -> list[str]:
     if names.strip() == "all":
         return list(TASKS)
     chosen = [name.strip() for name in names.split(",") if name.strip()]
-    for name in chosen:
     if not chosen:
         raise ConfigError(
             f"--tasks {names!r} names no task; give `all`, or some of these with commas: {', '.join(TASKS)}"
         )
+    for name in chosen:
         _ = TASKS[name]  # an unknown name is refused here
     return chosen
 
@@ -61,8 +62,8 @@ def check_task(
     """Read a data set as a probe would and count what it gives.
 
     Returns:
-        `{"task", "splits": {split: {"expected", "usable"}}, "reasons": {reason: count}, "notes": [...], "official":
-        {split: count} or None}`.
+        `{"task", "splits": {split: {"expected", "usable"}}, "reasons": {reason: count}, "skipped": [{"id", "split",
+        "path", "reason"}], "notes": [...], "official": {split: count} or None}`.
 
     Raises:
         ConfigError: if the task is unknown, or takes no lists.
@@ -77,6 +78,7 @@ def check_task(
         "task": name,
         "splits": {split: {"expected": data.expected[split], "usable": used[split]} for split in SPLITS},
         "reasons": data.reasons(),
+        "skipped": [asdict(item) for item in data.skipped],
         "notes": list(data.notes),
         "official": None if data.official is None else {split: data.official[split] for split in SPLITS},
     }
