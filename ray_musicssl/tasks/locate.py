@@ -119,9 +119,10 @@ def check_audio(path: Path | None, *, min_s: float = MIN_AUDIO_S) -> AudioCheck:
         try:
             duration_s = _duration_s(path, status.st_size, status.st_mtime_ns)
         except soundfile.LibsndfileError as error:
+            # libsndfile does not say why, and a header that the disk does not give is of an unknown format to it.
+            path.read_bytes()
             if error.code == SYSTEM_ERROR:
                 raise
-            path.read_bytes()  # a header that the disk does not give is one of an unknown format to libsndfile
             return AudioCheck(fault="undecodable")
     if duration_s == 0:
         return AudioCheck(fault="empty")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from ray_musicssl.errors import DataError, EnvironmentFaultError, NotThereError
 from ray_musicssl.tasks.locate import check_audio, find_all, find_one
@@ -61,6 +62,24 @@ def test_what_is_missing_beside_another_part_is_a_fault_that_names_the_part(tmp_
     with pytest.raises(DataError, match=r"no lists under .*, though .*/set/audio is there; expected lists") as raised:
         find_one(tmp_path, "lists", what="lists", signs=["audio"])
     assert not isinstance(raised.value, NotThereError)
+
+
+def test_a_file_that_may_not_be_opened_is_none_that_cannot_be_decoded(tmp_path, lock):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"no audio")
+    lock(path)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(Permission denied\)"):
+        check_audio(path)
+
+
+def test_a_fault_that_has_passed_says_nothing_about_a_file_either(tmp_path, monkeypatch):
+    def fail(path):
+        raise soundfile.LibsndfileError(2)
+
+    (tmp_path / "a.wav").write_bytes(b"audio, maybe")
+    monkeypatch.setattr(soundfile, "info", fail)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(.*System error"):
+        check_audio(tmp_path / "a.wav")
 
 
 def test_a_header_that_the_disk_does_not_give_is_no_header_of_another_format(tmp_path, monkeypatch):
