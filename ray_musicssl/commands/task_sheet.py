@@ -7,9 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+SHOWN_ITEMS = 5  # of those that a task leaves out: a data set that is not there whole lacks thousands
+
 
 def print_checks(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table of the tasks' splits, then what is left out of each and why, and what to know of it.
+    """Print a table of the tasks' splits, then the first of what is left out of each and why, and what to know of it.
 
     Args:
         rows: what `check_task` gave for each task, or why it cannot be read.
@@ -32,8 +34,19 @@ def print_checks(rows: Sequence[Mapping[str, Any]]) -> None:
         if row["reasons"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(row["reasons"].items()))
             said.append(f"{row['task']}: left out {reasons}")
+            said += _skipped_lines(row["skipped"])
         said += [f"{row['task']}: {note}" for note in row["notes"]]
     console = Console()
     console.print(table)
     for line in said:
         console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def _skipped_lines(skipped: Sequence[Mapping[str, str]]) -> list[str]:
+    """A line for each of the first items that are left out, and how to see the others."""
+    lines = [
+        f"  {item['reason']}: {item['id']} ({item['split'] or 'no split'}), {item['path']}"
+        for item in skipped[:SHOWN_ITEMS]
+    ]
+    rest = len(skipped) - len(lines)
+    return [*lines, f"  and {rest:,} more; --json lists all"] if rest else lines

@@ -126,6 +126,7 @@ class Task(Protocol):
         Raises:
             NotThereError: if nothing of it is there; the message says what was expected where.
             DataError: if it is damaged or a part of it is missing, or a split has nothing usable.
+            EnvironmentFaultError: if the system does not give a file that is there, which may pass.
         """
         ...
 

@@ -20,6 +20,7 @@ import numpy as np
 from ray_musicssl.config.probe import EnsembleRule, KeyEnsemble
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.files import access_to, paths_like
 from ray_musicssl.tasks.leakage import GROUP_SEPARATOR, Apart
 from ray_musicssl.tasks.locate import data_folder, find_all, find_one
 from ray_musicssl.tasks.metrics import accuracy, by_song, key_score
@@ -160,10 +161,11 @@ def _pool_tracks(data_dir: Path) -> list[Track]:
         data_dir, f"{POOL_DIR}*/annotations/annotations.txt", what="GiantSteps MTG key annotations", signs=_SIGNS
     )
     artists_path = keys_path.with_name("beatport_metadata.txt")
-    if not artists_path.is_file():
-        raise DataError(
-            f"{artists_path} is missing; the split by artist needs it; fetch the {POOL_DIR} repository whole"
-        )
+    with access_to(artists_path):
+        if not artists_path.is_file():
+            raise DataError(
+                f"{artists_path} is missing; the split by artist needs it; fetch the {POOL_DIR} repository whole"
+            )
     keys = _columns(keys_path, "ID", "MANUAL KEY", "C")
     artists = {row["ID"]: row.get("ARTIST", "") for row in _columns(artists_path, "ID", "ARTIST")}
     artists_of = [[name.strip() for name in artists.get(row["ID"], "").split(",")] for row in keys]
@@ -194,13 +196,13 @@ def _columns(path: Path, *needed: str) -> list[Mapping[str, str]]:
 
 def _test_tracks(data_dir: Path) -> list[Track]:
     folder = find_one(data_dir, f"{TEST_DIR}*/annotations/key", what="GiantSteps key annotations", signs=_SIGNS)
-    paths = sorted(folder.glob("*.key"))
-    return [Track(id=path.name.split(".")[0], split="test", key=_key_in(path)) for path in paths]
+    return [Track(id=path.name.split(".")[0], split="test", key=_key_in(path)) for path in paths_like(folder, "*.key")]
 
 
 def _key_in(path: Path) -> str:
     """What a file of one key says; a damaged one costs its track only, as its key is then none of the classes."""
-    return path.read_text(encoding="utf-8", errors="replace").strip()
+    with access_to(path):
+        return path.read_text(encoding="utf-8-sig", errors="replace").strip()
 
 
 def _audio_dirs(data_dir: Path) -> list[Path]:

@@ -20,11 +20,12 @@ from ray_musicssl.config.probe import BeatDecoder
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
 from ray_musicssl.tasks.beats import decode_beats_by_peaks, decode_beats_of_many
-from ray_musicssl.tasks.locate import data_folder, find_all, find_one, first_existing
+from ray_musicssl.tasks.files import NamedFiles, access_to, paths_like
+from ray_musicssl.tasks.locate import data_folder, find_all, find_one
 from ray_musicssl.tasks.metrics import beat_f1
 from ray_musicssl.tasks.reading import Answer, Item, Listing, read_items
 from ray_musicssl.tasks.scores import class_scores
-from ray_musicssl.tasks.table import read_lines
+from ray_musicssl.tasks.table import read_lines, read_text
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 OFFICIAL_COUNTS: dict[Split, int] = {"train": 443, "valid": 197, "test": 290}
@@ -160,8 +161,9 @@ def _track_list(data_dir: Path, split: Split, split_lists: Path | None) -> list[
 def _audio_dir(data_dir: Path) -> Path:
     """The folder that holds one folder a genre."""
     named = find_all(data_dir, *AUDIO_FOLDERS)
-    found = [path for path in named if any((path / genre).is_dir() for genre in GENRES)]
-    found += [path.parent for path in find_all(data_dir, *GENRES) if path.is_dir()]
+    with access_to(data_dir):
+        found = [path for path in named if any((path / genre).is_dir() for genre in GENRES)]
+        found += [path.parent for path in find_all(data_dir, *GENRES) if path.is_dir()]
     if not found:
         # Lists that lie elsewhere do not make a data set.
         raise (DataError if find_all(data_dir, *_SIGNS, *_BEATS_SIGNS) else NotThereError)(
@@ -177,24 +179,26 @@ class BeatFiles:
 
     Raises:
         NotThereError: if neither release is under `data_dir`.
+        EnvironmentFaultError: if the system does not give what is.
     """
 
     def __init__(self, data_dir: Path) -> None:
         found = find_all(data_dir, "beats", "jams")
-        self._beats_dirs = [path for path in found if path.name == "beats" and any(path.glob("gtzan_*.beats"))]
-        self._jams_dirs = [path for path in found if path.name == "jams" and _holds_genres(path)]
-        if not self._beats_dirs and not self._jams_dirs:
+        beats_dirs = [path for path in found if path.name == "beats" and paths_like(path, "gtzan_*.beats")]
+        jams_dirs = [path for path in found if path.name == "jams" and _holds_genres(path)]
+        if not beats_dirs and not jams_dirs:
             raise NotThereError(
                 f"no GTZAN beat annotations under {data_dir}; expected beats/gtzan_<genre>_00000.beats or "
                 f"jams/<genre>.00000.wav.jams there or a folder or two below; give --data the data set's folder "
                 f"or its parent"
             )
+        self._beats, self._jams = NamedFiles(beats_dirs), NamedFiles(jams_dirs)
 
     def within(self, item: Item, duration_s: float) -> list[float] | None:
         """The beats of a track up to `duration_s`, ascending; None if it has none."""
         genre, number = item.id.split(".")
-        path = first_existing(self._beats_dirs, [f"gtzan_{genre}_{number}.beats"])
-        jams_path = first_existing(self._jams_dirs, [f"{item.id}{suffix}.jams" for suffix in (*SUFFIXES, "")])
+        path = self._beats.first([f"gtzan_{genre}_{number}.beats"])
+        jams_path = self._jams.first([f"{item.id}{suffix}.jams" for suffix in (*SUFFIXES, "")])
         try:
             times = read_beats(path) if path else read_jams_beats(jams_path) if jams_path else []
         except (ValueError, KeyError, TypeError, AttributeError):  # not in either format: as good as no annotation
@@ -204,7 +208,7 @@ class BeatFiles:
 
 def _holds_genres(folder: Path) -> bool:
     """Whether a folder of JAMS files is GTZAN's: GiantSteps has one of that name too."""
-    return any(_JAMS_NAME.match(path.name) for path in folder.glob("*.jams"))
+    return any(_JAMS_NAME.match(path.name) for path in paths_like(folder, "*.jams"))
 
 
 def read_beats(path: Path) -> list[float]:
@@ -212,8 +216,9 @@ def read_beats(path: Path) -> list[float]:
 
     Raises:
         ValueError: if a line does not begin with a number.
+        EnvironmentFaultError: if the system does not give it.
     """
-    return [float(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [float(line.split()[0]) for line in read_lines(path)]
 
 
 def read_jams_beats(path: Path) -> list[float]:
@@ -223,8 +228,9 @@ def read_jams_beats(path: Path) -> list[float]:
 
     Raises:
         ValueError: if the file is not JSON.
+        EnvironmentFaultError: if the system does not give it.
     """
-    for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]:
+    for annotation in json.loads(read_text(path))["annotations"]:
         what = (annotation.get("sandbox") or {}).get("annotation_type", "beat")
         if annotation.get("namespace", "").startswith("beat") and what == "beat":
             data = annotation["data"]

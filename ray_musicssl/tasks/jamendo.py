@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.files import access_to, paths_like
 from ray_musicssl.tasks.leakage import Apart
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, data_folder, find_all, find_one
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
@@ -163,12 +164,13 @@ def _item(row: _Row, classes: Sequence[str]) -> Item:
 
 def _audio_dirs(data_dir: Path) -> list[Path]:
     """The folders that hold the folders 00 to 99."""
-    named = [folder for folder in find_all(data_dir, *AUDIO_DIRS) if any(folder.glob(_NUMBERED))]
-    bare = [folder.parent for folder in find_all(data_dir, _NUMBERED) if folder.is_dir()]
+    named = [folder for folder in find_all(data_dir, *AUDIO_DIRS) if paths_like(folder, _NUMBERED)]
+    with access_to(data_dir):
+        bare = [folder.parent for folder in find_all(data_dir, _NUMBERED) if folder.is_dir()]
     found = list(dict.fromkeys([*named, *bare]))
     if found:
         return found
-    tars = [path for folder in (data_dir, *find_all(data_dir, *AUDIO_DIRS)) for path in sorted(folder.glob("*.tar"))]
+    tars = [path for folder in (data_dir, *find_all(data_dir, *AUDIO_DIRS)) for path in paths_like(folder, "*.tar")]
     if tars:
         raise DataError(
             f"the audio of MTG-Jamendo is still packed: {tars[0]} and {len(tars) - 1} more; unpack them in their "
@@ -192,5 +194,5 @@ def _quality_notes(data: TaskData) -> list[str]:
 
 def _tar_notes(folders: Sequence[Path]) -> list[str]:
     """A note if archives lie among the folders: what is in them may be missing."""
-    tars = sum(1 for folder in folders for _ in folder.glob("*.tar"))
+    tars = sum(len(paths_like(folder, "*.tar")) for folder in folders)
     return [f"{tars} .tar files lie beside the unpacked audio; unpack those whose tracks are missing"] if tars else []

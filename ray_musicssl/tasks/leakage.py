@@ -22,8 +22,9 @@ from typing import NoReturn
 
 import soundfile
 
-from ray_musicssl.errors import DataError, EnvironmentFaultError
+from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Example, Split
+from ray_musicssl.tasks.files import access_to
 from ray_musicssl.tasks.locate import MEMORY_FILES
 
 NUM_THREADS = 16  # they wait for the disk, not for the processor
@@ -145,41 +146,38 @@ def _parted(
 
 def _is_silent(path: Path) -> bool:
     try:
-        with soundfile.SoundFile(path) as file:
+        with access_to(path), soundfile.SoundFile(path) as file:
             return not any(block.any() for block in file.blocks(_BLOCK_BYTES, dtype="float32"))
     except soundfile.LibsndfileError:  # its header is whole and its audio is not: whatever that is, it is no silence
         return False
 
 
 def _size_bytes(path: Path) -> int:
-    return path.stat().st_size
+    with access_to(path):
+        return path.stat().st_size
 
 
 def _piece_hash(path: Path) -> bytes:
-    status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns, is_whole=False)
+    with access_to(path):
+        status = path.stat()
+        return _hash(path, status.st_size, status.st_mtime_ns, is_whole=False)
 
 
 def _whole_hash(path: Path) -> bytes:
-    status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns, is_whole=True)
+    with access_to(path):
+        status = path.stat()
+        return _hash(path, status.st_size, status.st_mtime_ns, is_whole=True)
 
 
 @lru_cache(maxsize=MEMORY_FILES)
 def _hash(path: Path, size_bytes: int, mtime_ns: int, *, is_whole: bool) -> bytes:  # noqa: ARG001  (as in `locate`)
     """Of a file or of a piece from its middle; two tasks of one data set read a file once."""
     digest = hashlib.blake2b(digest_size=16)
-    try:
-        with path.open("rb") as file:
-            if is_whole:
-                while block := file.read(_BLOCK_BYTES):
-                    digest.update(block)
-            else:
-                file.seek(max(0, (size_bytes - PIECE_BYTES) // 2))
-                digest.update(file.read(PIECE_BYTES))
-    except OSError as error:
-        raise EnvironmentFaultError(
-            f"{path} could be opened before and cannot be read now ({error}); check its disk, network and "
-            f"permissions, then run the same command again"
-        ) from error
+    with path.open("rb") as file:
+        if is_whole:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+        else:
+            file.seek(max(0, (size_bytes - PIECE_BYTES) // 2))
+            digest.update(file.read(PIECE_BYTES))
     return digest.digest()

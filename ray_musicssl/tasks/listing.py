@@ -1,11 +1,12 @@
 """Tasks by name: choosing some, describing them, checking a download."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ray_musicssl.config.probe import ProbeConfig
-from ray_musicssl.errors import ConfigError, DataError, NotThereError
+from ray_musicssl.errors import ConfigError, DataError, EnvironmentFaultError, NotThereError
 from ray_musicssl.tasks.base import SPLITS, TASKS, Task
 
 # Those whose split is in lists that are not part of the data set.
@@ -41,11 +42,15 @@ def choose_tasks(names: str) -> list[str]:
     """Split `a,b` into known names; `all` means every task.
 
     Raises:
-        ConfigError: if one is unknown.
+        ConfigError: if one is unknown, or there is none.
     """
     if names.strip() == "all":
         return list(TASKS)
     chosen = [name.strip() for name in names.split(",") if name.strip()]
+    if not chosen:
+        raise ConfigError(
+            f"--tasks {names!r} names no task; give `all`, or some of these with commas: {', '.join(TASKS)}"
+        )
     for name in chosen:
         _ = TASKS[name]  # an unknown name is refused here
     return chosen
@@ -63,12 +68,13 @@ def check_task(
     """Read a data set as a probe would and count what it gives.
 
     Returns:
-        `{"task", "splits": {split: {"expected", "usable"}}, "reasons": {reason: count}, "notes": [...], "official":
-        {split: count} or None}`.
+        `{"task", "splits": {split: {"expected", "usable"}}, "reasons": {reason: count}, "skipped": [{"id", "split",
+        "path", "reason"}], "notes": [...], "official": {split: count} or None}`.
 
     Raises:
         ConfigError: if the task is unknown, or takes no lists.
         DataError: if the data set is not found, a split has nothing usable, or two splits share something.
+        EnvironmentFaultError: if the system does not give a file that is there.
     """
     if split_lists is not None and name not in LISTED_TASKS:
         raise ConfigError(f"--split-lists {split_lists} says nothing about {name}; it is for {', '.join(LISTED_TASKS)}")
@@ -78,6 +84,7 @@ def check_task(
         "task": name,
         "splits": {split: {"expected": data.expected[split], "usable": used[split]} for split in SPLITS},
         "reasons": data.reasons(),
+        "skipped": [asdict(item) for item in data.skipped],
         "notes": list(data.notes),
         "official": None if data.official is None else {split: data.official[split] for split in SPLITS},
     }
@@ -96,7 +103,7 @@ def check_all(
         lists = split_lists if name in LISTED_TASKS else None
         try:
             found.append(check_task(name, data_dir, annotations_only=annotations_only, split_lists=lists))
-        except DataError as error:
+        except (DataError, EnvironmentFaultError) as error:
             found.append({"task": name, "error": str(error), "is_there": not isinstance(error, NotThereError)})
     if not any(row.get("is_there", True) for row in found):
         raise NotThereError(

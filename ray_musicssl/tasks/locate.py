@@ -16,6 +16,7 @@ import soundfile
 
 from ray_musicssl.errors import DataError, NotThereError
 from ray_musicssl.tasks.base import TaskData
+from ray_musicssl.tasks.files import SYSTEM_ERROR, access_to, is_hidden
 
 MAX_DEPTH = 2  # parent -> data set -> the folder its archive unpacks to
 MIN_AUDIO_S = 1.0
@@ -41,7 +42,7 @@ def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 def _folders_in(folder: Path) -> list[Path]:
     """The folders in a folder; none if it cannot be listed, as `lost+found` at the root of a disk cannot."""
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
     except PermissionError:
         return []
 
@@ -49,17 +50,19 @@ def _folders_in(folder: Path) -> list[Path]:
 def find_all(data_dir: Path, *patterns: str) -> list[Path]:
     """Every path that matches a pattern (`annotations/key`, `nsynth-train*`) in `data_dir` or up to two folders below.
 
-    Nearest first; at the same depth in the order of `patterns`, then by name.
+    Nothing hidden; nearest first; at the same depth in the order of `patterns`, then by name.
 
     Raises:
         DataError: if `data_dir` is not a folder, or may not be listed.
+        EnvironmentFaultError: if the system fails to look there.
     """
-    if not data_dir.is_dir():
-        raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
-    if not os.access(data_dir, os.R_OK | os.X_OK):
-        raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
-    found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
-    return list(dict.fromkeys(found))
+    with access_to(data_dir):
+        if not data_dir.is_dir():
+            raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
+        if not os.access(data_dir, os.R_OK | os.X_OK):
+            raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
+        found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return [path for path in dict.fromkeys(found) if not is_hidden(path.name)]
 
 
 def find_one(
@@ -91,12 +94,6 @@ def find_one(
     )
 
 
-def first_existing(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of `names` that is a file in any of `folders`; of one name, that of the first folder."""
-    paths = (folder / name for name in names for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
-
-
 @dataclass(frozen=True, kw_only=True)
 class AudioCheck:
     """What opening a file said about it."""
@@ -106,16 +103,27 @@ class AudioCheck:
 
 
 def check_audio(path: Path | None, *, min_s: float = MIN_AUDIO_S) -> AudioCheck:
-    """Open an audio file's header, no more, and say how long it is or why it cannot be used."""
-    if path is None or not path.is_file():
+    """Open an audio file's header, no more, and say how long it is or why it cannot be used.
+
+    Raises:
+        EnvironmentFaultError: if the system does not give the file, which says nothing about what is in it.
+    """
+    if path is None:
         return AudioCheck(fault="missing")
-    status = path.stat()
-    if status.st_size == 0:
-        return AudioCheck(fault="empty")
-    try:
-        duration_s = _duration_s(path, status.st_size, status.st_mtime_ns)
-    except (soundfile.LibsndfileError, OSError):
-        return AudioCheck(fault="undecodable")
+    with access_to(path):
+        if not path.is_file():
+            return AudioCheck(fault="missing")
+        status = path.stat()
+        if status.st_size == 0:
+            return AudioCheck(fault="empty")
+        try:
+            duration_s = _duration_s(path, status.st_size, status.st_mtime_ns)
+        except soundfile.LibsndfileError as error:
+            # libsndfile does not say why, and a header that the disk does not give is of an unknown format to it.
+            path.read_bytes()
+            if error.code == SYSTEM_ERROR:
+                raise
+            return AudioCheck(fault="undecodable")
     if duration_s == 0:
         return AudioCheck(fault="empty")
     return AudioCheck(duration_s=duration_s, fault="too_short" if duration_s < min_s else None)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.files import access_to
 from ray_musicssl.tasks.leakage import Apart
 from ray_musicssl.tasks.locate import data_folder, find_one
 from ray_musicssl.tasks.reading import Item, Listing, read_items
@@ -112,12 +113,13 @@ def _item(clip: _Clip, classes: list[str]) -> Item:
 def _audio_dirs(table_path: Path, data_dir: Path) -> list[Path]:
     """The folders that hold the folders 0 to f."""
     beside = [table_path.parent, *([] if table_path.parent == data_dir else [table_path.parent.parent])]
-    found = [
-        folder
-        for parent in beside
-        for folder in (parent / "mp3", parent)
-        if any((folder / digit).is_dir() for digit in SPLIT_OF_DIGIT)
-    ]
+    with access_to(table_path.parent):
+        found = [
+            folder
+            for parent in beside
+            for folder in (parent / "mp3", parent)
+            if any((folder / digit).is_dir() for digit in SPLIT_OF_DIGIT)
+        ]
     if not found:
         raise DataError(
             f"no MagnaTagATune audio beside {table_path}; expected mp3/0 to mp3/f or 0 to f there; join the archive's "

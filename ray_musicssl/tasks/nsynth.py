@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.files import access_to, paths_like
 from ray_musicssl.tasks.leakage import Apart
 from ray_musicssl.tasks.locate import data_folder, find_one
 from ray_musicssl.tasks.reading import Item, Listing, read_items
@@ -123,13 +124,16 @@ def _notes(folder: Path) -> dict[str, _Labels]:
 
     Raises:
         DataError: if the index is no object of notes.
+        EnvironmentFaultError: if the system does not give it.
     """
     index_path = folder / "examples.json"
-    if not index_path.is_file():
-        return {path.stem: _labels_in(path.stem) for path in sorted((folder / "audio").glob("*.wav"))}
+    with access_to(index_path):
+        has_index = index_path.is_file()
+    if not has_index:
+        return {path.stem: _labels_in(path.stem) for path in paths_like(folder / "audio", "*.wav")}
     try:
         # The index of train has 289,205 objects in 200 MB: each is reduced to its labels as soon as it is read.
-        with index_path.open(encoding="utf-8") as file:
+        with access_to(index_path), index_path.open(encoding="utf-8-sig") as file:
             notes = json.load(file, object_hook=lambda entry: _labels_of(entry) if "note_str" in entry else entry)
     except (ValueError, KeyError) as error:
         raise DataError(f"{index_path} is not NSynth's index ({error!r}); unpack the archive again") from error

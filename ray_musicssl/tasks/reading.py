@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ray_musicssl.tasks.base import SPLITS, Example, Reason, Skipped, Split, TaskData, count_notes
+from ray_musicssl.tasks.files import NamedFiles
 from ray_musicssl.tasks.leakage import NUM_THREADS, Apart, refuse_leaks
-from ray_musicssl.tasks.locate import MIN_AUDIO_S, AudioCheck, check_audio, first_existing, need_every_split
+from ray_musicssl.tasks.locate import MIN_AUDIO_S, AudioCheck, check_audio, need_every_split
 
 _BATCH_ITEMS = 4096  # handed to the threads at a time
 _ROUNDING_S = 1e-9
@@ -83,6 +84,7 @@ def read_items(listing: Listing, data_dir: Path, *, annotations_only: bool) -> T
 
     Raises:
         DataError: if a split has nothing usable, or two splits share what they may not.
+        EnvironmentFaultError: if the system does not give a file that is there.
     """
     examples: list[Example] = []
     skipped: list[Skipped] = []
@@ -127,12 +129,13 @@ class _Found:
 
 def _found(listing: Listing, *, annotations_only: bool) -> Iterator[tuple[Item, _Found]]:
     """Every item with its file, in order; files are opened side by side, as each may wait for a network disk."""
+    files = NamedFiles(listing.folders)
 
     def look(item: Item) -> _Found:
         expected_path = listing.folders[0] / item.names[0]
         if annotations_only:
             return _Found(path=expected_path, fault=item.fault)
-        path = first_existing(listing.folders, item.names)
+        path = files.first(item.names)
         check = AudioCheck() if item.fault else check_audio(path, min_s=listing.min_s)
         return _Found(path=path or expected_path, duration_s=check.duration_s, fault=item.fault or check.fault)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ray_musicssl.errors import DataError
+from ray_musicssl.tasks.files import access_to
 
 
 class Row(NamedTuple):
@@ -25,8 +26,10 @@ def read_text(path: Path) -> str:
 
     Raises:
         DataError: if it is not UTF-8, naming the first such line.
+        EnvironmentFaultError: if the system does not give it.
     """
-    content = path.read_bytes()
+    with access_to(path):
+        content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -43,6 +46,7 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         DataError: if it is not UTF-8.
+        EnvironmentFaultError: if the system does not give it.
     """
     return [line for line in read_text(path).split("\n") if line.strip()]
 
@@ -52,6 +56,7 @@ def read_rows(path: Path, *, delimiter: str) -> Iterator[Row]:
 
     Raises:
         DataError: if it is not UTF-8, or a row cannot be told from the next; the message names the line.
+        EnvironmentFaultError: if the system does not give it.
     """
     rows = csv.reader(io.StringIO(read_text(path)), delimiter=delimiter)
     try:

@@ -29,6 +29,7 @@ import numpy as np
 from ray_musicssl.config.probe import TechniqueSplit
 from ray_musicssl.errors import DataError
 from ray_musicssl.tasks.base import SPLITS, Pooling, Predictions, Split, TaskData, TaskKind
+from ray_musicssl.tasks.files import paths_like, with_lower_suffix
 from ray_musicssl.tasks.leakage import EVERY_PAIR, Apart
 from ray_musicssl.tasks.locate import MIN_AUDIO_S, data_folder, find_all, find_one
 from ray_musicssl.tasks.reading import Item, Listing, Windows, read_items
@@ -160,7 +161,7 @@ def find_recordings(data_dir: Path) -> list[Recording]:
                 technique=path.parent.name,
                 path=path,
             )
-            for path in sorted(view.glob("*/*/*/*.wav"))
+            for path in _wav_files(view)
             if (singer := singer_of(path.relative_to(view).parts[0])) and _is_wanted(path)
         ]
         if found:
@@ -179,8 +180,16 @@ def find_recordings(data_dir: Path) -> list[Recording]:
     )
 
 
+def _wav_files(view: Path) -> list[Path]:
+    """What matches `*/*/*/*.wav`, by path."""
+    folders = [view]
+    for _ in range(3):  # singer, context, technique
+        folders = [path for folder in folders for path in paths_like(folder, "*")]
+    return [path for folder in folders for path in paths_like(folder, "*.wav")]
+
+
 def _is_wanted(path: Path) -> bool:
-    return not path.name.startswith(".") and not (path.parent.name == "vibrato" and path.name in STRAY_FILES)
+    return not (path.parent.name == "vibrato" and with_lower_suffix(path.name) in STRAY_FILES)
 
 
 def singer_of(folder_name: str) -> str:

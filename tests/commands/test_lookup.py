@@ -35,6 +35,8 @@ def test_json_of_one_task_is_an_object_and_of_all_a_list(run, data_dir):
     assert (said.code, said.err) == (0, "")
     assert found["splits"]["train"] == {"expected": 2, "usable": 1}
     assert found["reasons"] == {"missing": 1}
+    path = data_dir / "sets/gtzan/genres/rock/rock.00002.wav"
+    assert found["skipped"] == [{"id": "rock.00002", "split": "train", "path": str(path), "reason": "missing"}]
     said = check(run, data_dir, "all", "--json")
     rows = json.loads(said.out)
     assert said.code == 0  # what is not there was not asked for
@@ -50,6 +52,20 @@ def test_people_get_a_table_with_reasons_and_notes(run, data_dir):
     assert lines[:2] == [["task", "split", "expected", "usable", "official"], ["gtzan_genre", "train", "2", "1", "443"]]
     assert "gtzan_genre: left out 1 missing" in said.out
     assert "this copy of GTZAN lists train 2" in said.out
+
+
+def test_people_are_told_which_files_are_left_out_and_how_to_see_the_rest(run, data_dir):
+    path = data_dir / "sets/gtzan/genres/rock/rock.00002.wav"
+    said = check(run, data_dir, "gtzan_genre")
+    assert f"gtzan_genre: left out 1 missing\n  missing: rock.00002 (train), {path}\n" in said.out
+    assert "more" not in said.out
+    with (data_dir / "lists/train_filtered.txt").open("a") as file:
+        file.write("".join(f"polka/polka.{number:05d}.wav\n" for number in range(1_010)))
+    lines = check(run, data_dir, "gtzan_genre").out.splitlines()
+    first = lines.index("gtzan_genre: left out 1,010 bad_row, 1 missing")
+    assert lines[first + 1] == f"  missing: rock.00002 (train), {path}"
+    assert lines[first + 5].startswith("  bad_row: polka/polka.00003.wav (train), ")
+    assert lines[first + 6] == "  and 1,006 more; --json lists all"
 
 
 def test_strict_says_all_and_exits_with_3(run, data_dir):

@@ -82,6 +82,13 @@ def test_all_audio_may_lie_in_one_folder(giantsteps_dir):
     assert [e.id for e in after.examples] == [e.id for e in before.examples]
 
 
+def test_a_key_may_begin_with_a_byte_order_mark(giantsteps_dir):
+    before = GiantStepsKey().read(giantsteps_dir)
+    path = giantsteps_dir / "giantsteps-key-dataset/annotations/key/91.LOFI.key"
+    path.write_text("Ab major", encoding="utf-8-sig")
+    assert GiantStepsKey().read(giantsteps_dir) == before
+
+
 def test_missing_audio_is_skipped_with_that_reason(giantsteps_dir):
     assert {i.id for i in GiantStepsKey().read(giantsteps_dir).skipped if i.reason == "missing"} == {"17"}
 

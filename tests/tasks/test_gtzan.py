@@ -171,6 +171,27 @@ def test_a_damaged_beat_file_costs_its_track_only(gtzan_dir):
     assert "pop.00009" in {item.id for item in GtzanRhythm().read(gtzan_dir).skipped if item.reason == "no_label"}
 
 
+def test_beats_and_jams_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "x.beats").write_text(BEATS, encoding="utf-8-sig")
+    beats = {"annotations": [{"namespace": "beat", "data": [{"time": 0.217}]}]}
+    (tmp_path / "x.jams").write_text(json.dumps(beats), encoding="utf-8-sig")
+    assert read_beats(tmp_path / "x.beats") == [0.217, 0.717, 1.217, 9.0]
+    assert read_jams_beats(tmp_path / "x.jams") == [0.217]
+
+
+def test_jams_may_have_a_suffix_in_upper_case(gtzan_dir):
+    before = GtzanRhythm().read(gtzan_dir)
+    beats_dir = next(gtzan_dir.rglob("beats"))
+    (gtzan_dir / "jams").mkdir()
+    for path in list(beats_dir.iterdir()):
+        genre, number = path.stem.split("_")[1:]
+        data = [{"time": time} for time in read_beats(path)]
+        beats = {"annotations": [{"namespace": "beat", "data": data}]}
+        (gtzan_dir / "jams" / f"{genre}.{number}.wav.JAMS").write_text(json.dumps(beats))
+    shutil.rmtree(beats_dir)
+    assert GtzanRhythm().read(gtzan_dir) == before
+
+
 def test_jams_without_beats_give_none(tmp_path):
     path = tmp_path / "x.jams"
     path.write_text(json.dumps({"annotations": [{"namespace": "tempo", "data": []}]}))

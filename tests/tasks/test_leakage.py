@@ -1,5 +1,6 @@
 """What two splits may not share."""
 
+import errno
 import shutil
 from itertools import combinations
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.tasks import leakage
 from ray_musicssl.tasks.base import SPLITS, Example
 from ray_musicssl.tasks.leakage import Apart, refuse_leaks, same_audio
@@ -154,3 +155,30 @@ def test_silent_files_may_be_alike(tmp_path):
     refuse(
         [example("a", "train", path=tmp_path / "a.wav"), example("b", "test", path=tmp_path / "b.wav")], has_audio=True
     )
+
+
+@pytest.mark.parametrize("function", ["stat", "open"])
+def test_a_file_that_cannot_be_compared_is_named_with_a_remedy(files, monkeypatch, function):
+    for path, _ in files:
+        path.write_bytes(b"alike")
+
+    def fail(path, *_, **__):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, function, fail)
+    with pytest.raises(
+        EnvironmentFaultError, match=r"\.wav .*cannot be read now .*Input/output error.*same command again"
+    ):
+        same_audio(files)
+
+
+def test_files_that_the_system_does_not_open_again_are_neither_silent_nor_not(tmp_path, write_audio, monkeypatch):
+    first = write_audio(tmp_path / "a.wav")
+    second = Path(shutil.copy(first, tmp_path / "b.wav"))
+
+    def fail(path):
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(soundfile, "SoundFile", fail)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(.*System error"):
+        refuse([example("a", "train", path=first), example("b", "test", path=second)], has_audio=True)

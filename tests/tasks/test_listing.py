@@ -1,6 +1,10 @@
 """Tasks by name."""
 
+import errno
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +14,9 @@ import soundfile
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.demo.corpus import plan
 from ray_musicssl.demo.layouts import write_annotations
-from ray_musicssl.errors import ConfigError, DataError, NotThereError
+from ray_musicssl.errors import ConfigError, DataError, EnvironmentFaultError, NotThereError
 from ray_musicssl.tasks.base import TASKS, Task
-from ray_musicssl.tasks.listing import check_all, check_task, faults, make_task
+from ray_musicssl.tasks.listing import check_all, check_task, choose_tasks, faults, make_task
 from ray_musicssl.tasks.nsynth import FAMILIES
 
 NAMES = (
@@ -48,11 +52,25 @@ def test_every_task_says_what_it_is(name):
     assert (task.kind == "multilabel") == (task.metrics == ("roc_auc", "average_precision"))
 
 
+@pytest.mark.parametrize("names", ["", " ", ",", " , "])
+def test_no_task_is_no_choice(names):
+    with pytest.raises(ConfigError, match=rf"--tasks '{names}' names no task; .*`all`.* magnatagatune, .*mtg_top50"):
+        choose_tasks(names)
+
+
+def test_tasks_are_chosen_by_name_in_the_order_given():
+    assert choose_tasks(" emomusic,, gtzan_genre ") == ["emomusic", "gtzan_genre"]
+    assert choose_tasks("all") == list(NAMES)
+    with pytest.raises(ConfigError, match='unknown task "gtzan"'):
+        choose_tasks("emomusic,gtzan")
+
+
 def test_a_check_counts_what_a_probe_would_get(data_dir):
     note = (
         "this copy of NSynth lists train 1, valid 1, test 2; the official one train 289205, valid 12678, test 4096: "
         "scores do not compare with published ones"
     )
+    flute, folder = "flute_acoustic_001-060-100", data_dir / "nsynth/nsynth-test/audio"
     assert check_task("nsynth_pitch", data_dir) == {
         "task": "nsynth_pitch",
         "splits": {
@@ -61,6 +79,7 @@ def test_a_check_counts_what_a_probe_would_get(data_dir):
             "test": {"expected": 2, "usable": 1},
         },
         "reasons": {"missing": 1},
+        "skipped": [{"id": flute, "split": "test", "path": str(folder / f"{flute}.wav"), "reason": "missing"}],
         "notes": [note],
         "official": {"train": 289_205, "valid": 12_678, "test": 4_096},
     }
@@ -203,3 +222,74 @@ def test_a_table_that_is_not_utf_8_is_named_and_the_other_tasks_are_checked(patt
     assert TABLES[pattern] in wrong
     assert len(wrong) <= 2  # both tasks of one data set
     assert all(str(path) in message for message in wrong.values())
+
+
+LOCKED = {
+    "gtzan/train_filtered.txt": "gtzan_genre",
+    "gtzan/genres": "gtzan_genre",
+    "gtzan/genres/jazz": "gtzan_genre",
+    "gtzan/genres/*/*.wav": "gtzan_genre",
+    "gtzan/**/beats": "gtzan_rhythm",
+    "gtzan/**/beats/*.beats": "gtzan_rhythm",
+    "giantsteps/*/annotations/key": "giantsteps_key",
+    "giantsteps/*/annotations/key/*.key": "giantsteps_key",
+    "giantsteps/*/annotations/beatport_metadata.txt": "giantsteps_key",
+    "emomusic/**/*.mp3": "emomusic",
+    "**/mp3": "magnatagatune",
+    "nsynth/nsynth-test": "nsynth_pitch",
+    "nsynth/nsynth-test/examples.json": "nsynth_pitch",
+    "nsynth/nsynth-test/audio": "nsynth_instrument",
+    "**/female*": "vocalset_singer",
+    "**/FULL": "vocalset_technique",
+    "mtg_jamendo/audio*": "mtg_genre",
+    "mtg_jamendo/audio*/[0-9][0-9]": "mtg_moodtheme",
+}
+
+
+@pytest.mark.parametrize("pattern", LOCKED)
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO])
+def test_what_the_system_does_not_give_is_named_and_never_taken_for_absent_or_damaged(pattern, error, all_sets, lock):
+    path = lock(min(all_sets.glob(pattern)), error)
+    with pytest.raises(
+        EnvironmentFaultError, match=rf"{re.escape(str(path))}.* cannot be read now .*run the same command"
+    ):
+        make_task(LOCKED[pattern]).read(all_sets)
+
+
+def test_what_cannot_be_read_now_stops_no_other_task(all_sets, lock):
+    lock(all_sets / "gtzan/genres/jazz")
+    rows = {row["task"]: row for row in check_all(all_sets)}
+    assert [name for name, row in rows.items() if "error" in row] == ["gtzan_genre", "gtzan_rhythm"]
+    assert re.search(r"genres/jazz.* cannot be read now", rows["gtzan_genre"]["error"])
+    assert faults([rows["gtzan_genre"]], strict=False) == ["gtzan_genre cannot be read"]
+
+
+@pytest.fixture
+def own_sets(all_sets, tmp_path):
+    """A copy of them, to be changed."""
+    return Path(shutil.copytree(all_sets, tmp_path / "datasets"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hidden_files_beside_all_others_change_nothing(name, own_sets):
+    for path in own_sets.glob("nsynth/*/examples.json"):
+        path.unlink()  # its notes are then those that are found
+    before = make_task(name).read(own_sets)
+    for path in [path for path in own_sets.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(bytes(4096))
+    (own_sets / "mtg_jamendo/audio/._00.tar").touch()
+    assert make_task(name).read(own_sets) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_suffixes_may_be_in_upper_case(name, own_sets):
+    (own_sets / "nsynth/nsynth-test/examples.json").unlink()  # the notes of test are then those that are found
+    before = make_task(name).read(own_sets)
+    for path in [path for path in own_sets.rglob("*") if path.suffix in (".wav", ".mp3", ".key", ".beats")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    after = make_task(name).read(own_sets)
+    assert replace(after, examples=[]) == replace(before, examples=[])
+    assert [replace(e, path=e.path.with_suffix("")) for e in after.examples] == [
+        replace(e, path=e.path.with_suffix("")) for e in before.examples
+    ]
+    assert all(e.path.is_file() and e.path.suffix.isupper() for e in after.examples)

@@ -1,12 +1,15 @@
 """Finding a data set in a folder."""
 
+import errno
+import io
 import os
 from pathlib import Path
 
 import pytest
+import soundfile
 
-from ray_musicssl.errors import DataError, NotThereError
-from ray_musicssl.tasks.locate import find_all, find_one, first_existing
+from ray_musicssl.errors import DataError, EnvironmentFaultError, NotThereError
+from ray_musicssl.tasks.locate import check_audio, find_all, find_one
 
 
 @pytest.fixture
@@ -45,14 +48,11 @@ def test_the_nearest_is_found_at_most_two_folders_below(tmp_path):
     assert find_all(tmp_path, "genres") == [tmp_path / "b" / "genres", tmp_path / "a" / "x" / "genres"]
 
 
-def test_of_several_names_the_first_is_taken_in_whichever_folder_and_of_one_name_the_first_folders(tmp_path):
-    folders = [tmp_path / "a", tmp_path / "b"]
-    for place in ("a/high", "b/high", "b/low"):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).touch()
-    assert first_existing(folders, ["low", "high"]) == tmp_path / "b/low"
-    assert first_existing(folders, ["other", "high"]) == tmp_path / "a/high"
-    assert first_existing(folders, ["other"]) is None
+def test_a_hidden_file_is_none_of_those_looked_for(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("._a.wav", "b.wav"):
+        (tmp_path / "set" / name).touch()
+    assert find_all(tmp_path, "set/*.wav") == [tmp_path / "set/b.wav"]
 
 
 def test_what_is_missing_beside_another_part_is_a_fault_that_names_the_part(tmp_path):
@@ -62,3 +62,34 @@ def test_what_is_missing_beside_another_part_is_a_fault_that_names_the_part(tmp_
     with pytest.raises(DataError, match=r"no lists under .*, though .*/set/audio is there; expected lists") as raised:
         find_one(tmp_path, "lists", what="lists", signs=["audio"])
     assert not isinstance(raised.value, NotThereError)
+
+
+def test_a_file_that_may_not_be_opened_is_none_that_cannot_be_decoded(tmp_path, lock):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"no audio")
+    lock(path)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(Permission denied\)"):
+        check_audio(path)
+
+
+def test_a_fault_that_has_passed_says_nothing_about_a_file_either(tmp_path, monkeypatch):
+    def fail(path):
+        raise soundfile.LibsndfileError(2)
+
+    (tmp_path / "a.wav").write_bytes(b"audio, maybe")
+    monkeypatch.setattr(soundfile, "info", fail)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(.*System error"):
+        check_audio(tmp_path / "a.wav")
+
+
+def test_a_header_that_the_disk_does_not_give_is_no_header_of_another_format(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"what libsndfile makes of a failed read: no format it knows")
+    assert check_audio(path).fault == "undecodable"
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(io, "open", fail)
+    with pytest.raises(EnvironmentFaultError, match=r"a\.wav cannot be read now \(Input/output error\)"):
+        check_audio(path)

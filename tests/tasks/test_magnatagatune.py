@@ -146,7 +146,7 @@ def test_the_three_empty_files_of_the_release_fall_out(metadata_dir, tmp_path, m
     }
     (tmp_path / "mp3" / "0").mkdir(parents=True)
     is_empty = {str(tmp_path / "mp3" / name) for name in empty}.__contains__
-    monkeypatch.setattr(reading, "first_existing", lambda folders, names: folders[0] / names[0])
+    monkeypatch.setattr(reading.NamedFiles, "first", lambda files, names: files.folders[0] / names[0])
     monkeypatch.setattr(
         reading,
         "check_audio",

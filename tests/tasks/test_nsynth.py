@@ -49,6 +49,13 @@ def test_without_an_index_the_names_give_the_same_data(nsynth_dir):
     assert NsynthPitch().read(nsynth_dir) == before
 
 
+def test_the_index_may_begin_with_a_byte_order_mark(nsynth_dir):
+    before = NsynthPitch().read(nsynth_dir)
+    path = nsynth_dir / "nsynth-test/examples.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert NsynthPitch().read(nsynth_dir) == before
+
+
 def test_absent_broken_and_unlabelled_notes_have_their_reasons(nsynth_dir, write_audio):
     (nsynth_dir / "nsynth-train/audio/bass_synthetic_033-022-050.wav").unlink()
     (nsynth_dir / "nsynth-test/audio/vocal_electronic_000-127-025.wav").write_bytes(b"RIFFnonsense")

@@ -1,5 +1,6 @@
 """The loop that every reader shares."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,21 @@ def test_a_split_with_nothing_usable_is_refused(listing, tmp_path):
     (tmp_path / "b.wav").unlink()
     with pytest.raises(DataError, match=r"no usable item in valid .*2 missing"):
         read_items(listing, tmp_path, annotations_only=False)
+
+
+def test_a_folder_is_listed_once_and_nothing_is_looked_up_that_is_not_in_it(listing, tmp_path, monkeypatch):
+    listed, absent = [], []
+    listdir, stat = os.listdir, os.stat
+
+    def count(path, **kwargs):
+        try:
+            return stat(path, **kwargs)
+        except FileNotFoundError:
+            absent.append(Path(path))
+            raise
+
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(Path(path)) or listdir(path))
+    monkeypatch.setattr(os, "stat", count)
+    read_items(listing, tmp_path, annotations_only=False)
+    assert listed == [tmp_path]
+    assert absent == [tmp_path / "other"]  # a folder; ten items may be there as .mp3 or as .wav

@@ -1,8 +1,10 @@
 """Text tables as data sets ship them."""
 
+import errno
+
 import pytest
 
-from ray_musicssl.errors import DataError
+from ray_musicssl.errors import DataError, EnvironmentFaultError
 from ray_musicssl.tasks.table import read_lines, read_rows, read_text
 
 
@@ -40,3 +42,10 @@ def test_a_row_that_is_none_is_named(write):
     assert next(rows).values == ["a"]
     with pytest.raises(DataError, match=r"table\.txt line 2 is no row of a table \(field larger"):
         next(rows)
+
+
+@pytest.mark.parametrize(("error", "said"), [(errno.EACCES, "Permission denied"), (errno.EIO, "Input/output error")])
+def test_a_table_that_the_system_does_not_give_is_named_with_a_remedy(write, lock, error, said):
+    path = lock(write(b"a\n"), error)
+    with pytest.raises(EnvironmentFaultError, match=rf"table\.txt cannot be read now \({said}\); .*same command again"):
+        read_lines(path)

@@ -88,7 +88,13 @@ def test_both_releases_give_the_same_and_one_view_is_read(vocalset_dir):
 def test_stray_files_of_vibrato_and_dot_files_are_left_out_without_a_word(vocalset_dir, write_audio):
     before = VocalSetSinger().read(vocalset_dir)
     place = vocalset_dir / "VocalSet/FULL/female2/excerpts/vibrato"
-    for name in ("row_vibrato.wav", "f2_scales_vibrato_a(1).wav", "._f2_row_vibrato.wav", "caro_vibrato.wav"):
+    for name in (
+        "row_vibrato.wav",
+        "slow_vibrato_arps.WAV",
+        "f2_scales_vibrato_a(1).wav",
+        "._f2_row_vibrato.wav",
+        "caro_vibrato.wav",
+    ):
         write_audio(place / name)
     (vocalset_dir / "VocalSet/FULL/.DS_Store").touch()
     assert VocalSetSinger().read(vocalset_dir) == before
