@@ -170,6 +170,32 @@ def test_a_review_warns_of_what_is_not_normal(shards, codebook, tmp_path, caplog
     assert told == ["dead clusters", "label entropy", "last fall of the inertia"]
 
 
+def of_mini_batches(codebook):
+    """The same codebook as mini-batches would have fitted it."""
+    clustering = ClusteringConfig(num_clusters=4, algorithm="minibatch")
+    return replace(codebook, fit=replace(codebook.fit, clustering=clustering))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_review_of_mini_batches_does_not_judge_their_rounds_as_updates(shards, codebook, tmp_path, caplog):
+    board.review_codebook(shards, of_mini_batches(codebook), tmp_path)
+    told = [record.getMessage().removeprefix(f"codebook {tmp_path}: ").partition(":")[0] for record in caplog.records]
+    assert told == ["dead clusters", "label entropy"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_board_says_what_the_inertia_was_counted_after(shards, codebook, tmp_path):
+    said = []
+    for number, book in enumerate((codebook, of_mini_batches(codebook))):
+        directory = write_codebook_board(shards, book, tmp_path / str(number))
+        events = EventAccumulator(str(directory)).Reload()
+        (event,) = events.Tensors("codebook/fit/text_summary")
+        said.append(event.tensor_proto.string_val[0].decode())
+    assert "after each update" in said[0]
+    assert "each round" in said[1]
+    assert "update" not in said[1]
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_a_cluster_finds_the_examples_that_one_process_does(shards, codebook, monkeypatch):
