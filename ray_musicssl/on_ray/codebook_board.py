@@ -174,11 +174,12 @@ def _clips(search: _Search, feature: TargetFeature) -> Iterator[_HeardClip]:
     block = search.clips
     open_group, table = (-1, -1), None
     for part, row_group, row in zip(block.parts.tolist(), block.row_groups.tolist(), block.rows.tolist(), strict=True):
+        path = search.shards.part_path(part)
         if (part, row_group) != open_group or table is None:
             open_group = (part, row_group)
-            table = read_row_group(search.shards.part_path(part), row_group, columns=["clip_id", "pcm"])
+            table = read_row_group(path, row_group, columns=["clip_id", "pcm"])
         pcm = pcm_views(table["pcm"])[row]
-        frames = clip_frames(feature, pcm)
+        frames = clip_frames(feature, pcm, place=f"clip {row} of row group {row_group} in {path}")
         with one_blas_thread():
             labels = assign(frames, search.codebook.centroids)
         clip_id = table["clip_id"][row].as_py()

@@ -14,7 +14,9 @@ from ray_musicssl.audio.shard import CLIP_SCHEMA, MANIFEST_SCHEMA, open_shards, 
 from ray_musicssl.clustering.codebook import Codebook, FitRecord
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.feature import SemitoneConfig
+from ray_musicssl.errors import DataError
 from ray_musicssl.features.base import clip_frames, make_feature
+from ray_musicssl.features.semitone import Semitone
 from ray_musicssl.on_ray import codebook_board as board
 from ray_musicssl.on_ray.codebook_board import joined, nearest_examples, spread_over_usage, write_codebook_board
 from ray_musicssl.run_dir import mark_done
@@ -194,6 +196,14 @@ def test_the_board_says_what_the_inertia_was_counted_after(shards, codebook, tmp
     assert "after each update" in said[0]
     assert "each round" in said[1]
     assert "update" not in said[1]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_frames_that_are_no_numbers_are_no_example(shards, codebook, monkeypatch):
+    made = Semitone.__call__
+    monkeypatch.setattr(Semitone, "__call__", lambda self, waveform: made(self, waveform) * np.nan)
+    with pytest.raises(DataError, match=r"clip . of row group . in .*part-0000.\.parquet gives semitone frames .* NaN"):
+        nearest_examples(shards, codebook, (0,))
 
 
 @pytest.mark.ray
