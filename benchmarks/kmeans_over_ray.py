@@ -58,7 +58,7 @@ def table(*, rounds: int, num_blocks: int = NUM_BLOCKS, block_rows: int = BLOCK_
         shared = ray.put(start)
         passes: dict[tuple[str, int], Callable[[], _Timed]] = {}
         for workers in (1, 2):
-            blocks = Blocks(stored, TaskRoom(num_cpus=2 / workers, num_gpus=0))
+            blocks = Blocks(stored, TaskRoom(num_cpus=2 / workers, num_gpus=0), num_clusters=len(start))
             passes["over Ray", workers] = partial(blocks.over_all, _timed, add, shared)
             pool = pools.enter_context(get_context("spawn").Pool(workers))
             passes["bare processes", workers] = partial(_bare, pool, stored, start)

@@ -5,6 +5,8 @@
 Conventions:
     A node has `CORES` cores like those of this machine and reads frames at `READ_GB_S`. Rates are medians of CPU seconds on
     one thread; a core of a busy machine is slower by a few tens of percent, since cores share memory and clock.
+    Frames of a hidden layer are made on `GPUS_A_NODE` GPUs in float32 without TF32, as `on_ray/targets.py` has it, and each
+    GPU's task labels its own frames on the one thread it has: cores beside them have nothing to do.
     Waiting for the slowest task of a pass is not counted: with two to four groups of blocks a core it is at most a third of
     a pass with few blocks, and a few percent with many.
 """
@@ -13,13 +15,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil
 
 import numpy as np
 import torch
 
 from ray_musicssl.audio.frames import SAMPLE_RATE
-from ray_musicssl.clustering.block_files import slab_rows
+from ray_musicssl.clustering.pass_memory import PassMemory
 from ray_musicssl.clustering.sample import BLOCK_BYTES, FRAMES_PER_CLUSTER
 from ray_musicssl.clustering.sums import assign, one_blas_thread, partial_sums
 from ray_musicssl.clustering.tree import aligned_groups
@@ -29,8 +31,10 @@ from ray_musicssl.features.base import make_feature
 HOURS, NUM_CLUSTERS, NUM_ITERATIONS = 1000, 2000, 20
 NODES = (1, 4, 32)
 CORES, READ_GB_S = 32, 1.0
-# The 95M encoder's forward pass: 16.7 GFLOP a second of audio in windows of 30 s; 40 % of an A100's 312 TFLOP/s.
-ENCODER_AUDIO_S_PER_GPU_S = 0.4 * 312e12 / 16.7e9
+ENCODER_FLOP_PER_AUDIO_S = 16.7e9  # of the 95M encoder's forward pass, in windows of 30 s
+A100_FLOAT32_FLOP_PER_S = 19.5e12  # without TF32. Source: NVIDIA's data sheet
+ASSUMED_SHARE = 0.4  # of that peak: an assumption, nobody measured it
+ENCODER_AUDIO_S_PER_GPU_S = ASSUMED_SHARE * A100_FLOAT32_FLOP_PER_S / ENCODER_FLOP_PER_AUDIO_S
 GPUS_A_NODE = 8
 REPEATS = 5
 
@@ -86,23 +90,21 @@ def row_seconds(dim: int) -> tuple[float, float]:
 
 def rows_of(work: Workload, adding_s: float, labelling_s: float) -> list[str]:
     """One line of the table for each number of nodes."""
-    result_bytes = 8 * NUM_CLUSTERS * work.dim
     # As `choose_clips` cuts them: blocks of BLOCK_BYTES, or of FRAMES_PER_CLUSTER frames a cluster if that is more.
     num_blocks = ceil(work.num_bytes / max(BLOCK_BYTES, 4 * FRAMES_PER_CLUSTER * NUM_CLUSTERS * work.dim))
+    memory = PassMemory(num_clusters=NUM_CLUSTERS, dim=work.dim, block_frames=ceil(work.num_frames / num_blocks))
     lines = []
     for nodes in NODES:
         cores = nodes * CORES
         audio_s = HOURS * 3600
-        making_s = audio_s * work.seconds_per_audio_s / cores
+        making_s, labelling_threads = audio_s * work.seconds_per_audio_s / cores, cores
         if not work.seconds_per_audio_s:
-            making_s = audio_s / (ENCODER_AUDIO_S_PER_GPU_S * nodes * GPUS_A_NODE)
+            labelling_threads = nodes * GPUS_A_NODE
+            making_s = audio_s / (ENCODER_AUDIO_S_PER_GPU_S * labelling_threads)
         reading_s = work.num_bytes / (nodes * READ_GB_S * 1e9)
         pass_s = max(work.num_frames * adding_s / cores, reading_s)
-        label_s = making_s + work.num_frames * labelling_s / cores
-        groups = aligned_groups(num_blocks, cores)
-        alive = ceil(log2(len(groups[0]))) + 2
-        slab_bytes = 4 * work.dim * slab_rows(NUM_CLUSTERS, work.dim)
-        task_bytes = slab_bytes + result_bytes * alive + 4 * NUM_CLUSTERS * work.dim
+        label_s = making_s + work.num_frames * labelling_s / labelling_threads
+        groups = aligned_groups(num_blocks, cores, memory.blocks_a_group)
         cells = (
             work.name,
             str(nodes),
@@ -110,9 +112,9 @@ def rows_of(work: Workload, adding_s: float, labelling_s: float) -> list[str]:
             minutes(pass_s),
             minutes(making_s + (NUM_ITERATIONS + 1) * pass_s),
             minutes(label_s),
-            f"{len(groups)} x {result_bytes / 1e6:.1f} MB",
+            f"{len(groups)} x {memory.result_bytes / 1e6:.1f} MB",
             f"{work.num_bytes / nodes / 1e9:.0f} GB",
-            f"{CORES * task_bytes / 1e9:.1f} GB",
+            f"{CORES * memory.task_bytes / 1e9:.0f} GB",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines

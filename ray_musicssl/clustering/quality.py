@@ -7,6 +7,8 @@ Conventions:
     192 ms (at least 2.4 times chance), and the last update lowered the inertia by 0.00004 to 0.0005. White noise gave runs
     of 1.02 times chance (MFCC); songs of which two thirds are silence 0.08 of the clusters and runs of up to 523 ms.
     A value outside its band is no proof of a fault: it is what to look at first when a model learns nothing.
+    The inertia of mini-batches is estimated anew each round, from other frames, and the last one alone is exact: from one to
+    the next it moves by percents, whatever the fit does, so neither its rises nor its last fall are judged.
 """
 
 import logging
@@ -55,13 +57,19 @@ class Finding:
 
 
 def judge(
-    *, usage: Sequence[int] = (), inertia: Sequence[float] = (), runs: Sequence[int] = (), frame_rate: float = 0.0
+    *,
+    usage: Sequence[int] = (),
+    inertia: Sequence[float] = (),
+    algorithm: str = "lloyd",
+    runs: Sequence[int] = (),
+    frame_rate: float = 0.0,
 ) -> list[Finding]:
     """Hold a codebook's fit, or its labels, against what is normal; what is not given is not judged.
 
     Args:
         usage: frames of each cluster: of the sample a codebook was fitted on, or of all labels.
-        inertia: sum of squared distances after 0, 1, 2, ... updates; only of a fit.
+        inertia: sum of squared distances after 0, 1, 2, ... updates, or rounds of mini-batches; only of a fit.
+        algorithm: that of the fit, `lloyd` or `minibatch`.
         runs: entry n is the number of runs of n equal labels, counted on the frames of `usage`; only of labels.
         frame_rate: labels a second, needed with `runs`.
 
@@ -80,7 +88,7 @@ def judge(
     if used.num_frames and inertia:
         findings.append(_frames_per_cluster(used))
     if len(inertia) > 1:
-        findings += _of_inertia(inertia)
+        findings += _of_inertia(inertia, algorithm)
     if used.num_frames and sum(runs):
         findings.append(_of_runs(used, runs, frame_rate))
     return findings
@@ -155,10 +163,12 @@ def _frames_per_cluster(used: ClusterUsage) -> Finding:
     )
 
 
-def _of_inertia(inertia: Sequence[float]) -> Iterator[Finding]:
+def _of_inertia(inertia: Sequence[float], algorithm: str) -> Iterator[Finding]:
     if not all(math.isfinite(value) for value in inertia):
         why = "the frames hold NaN or infinite values; check the feature, then fit again"
         yield _finding("inertia", math.nan, "not finite", "finite", why)
+        return
+    if algorithm == "minibatch":
         return
     falls = [(before - after) / before if before > 0 else 0.0 for before, after in pairwise(inertia)]
     rise = max(0.0, -min(falls))

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 PartT = TypeVar("PartT")
 
-MOST_PARTS_A_GROUP = 16  # a power of two: at most six results of a group are held at once
+MOST_PARTS_A_GROUP = 16  # a power of two: at most six results of a group are held at once (fewer: `pass_memory.py`)
 GROUPS_A_SLOT = 2  # at least, where there are parts enough: a slow group then does not hold up all the others
 
 
@@ -59,15 +59,16 @@ class TreeSum(Generic[PartT]):
         return total
 
 
-def aligned_groups(num_parts: int, num_slots: int) -> list[range]:
+def aligned_groups(num_parts: int, num_slots: int, most_parts: int = MOST_PARTS_A_GROUP) -> list[range]:
     """Cut the numbers of parts into runs whose totals add up along the same tree as the parts.
 
     Args:
         num_parts: how many parts there are.
         num_slots: how many groups can be worked on at once; there are two to four for each, or as many as there are parts.
-            Beyond MOST_PARTS_A_GROUP for each group there are more groups: what a group holds does not grow with the parts.
+            Beyond `most_parts` for each group there are more groups: what a group holds does not grow with the parts.
+        most_parts: parts of one group, at most; a power of two.
     """
     size = 1
-    while size < MOST_PARTS_A_GROUP and -(-num_parts // (2 * size)) >= GROUPS_A_SLOT * max(1, num_slots):
+    while 2 * size <= most_parts and -(-num_parts // (2 * size)) >= GROUPS_A_SLOT * max(1, num_slots):
         size *= 2
     return [range(start, min(start + size, num_parts)) for start in range(0, num_parts, size)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from ray_musicssl.audio.frames import FrameGrid
 from ray_musicssl.audio.shard import FULL_SCALE
 from ray_musicssl.config.feature import FeatureConfig, HiddenConfig, ResidualConfig
-from ray_musicssl.errors import ConfigError
+from ray_musicssl.errors import ConfigError, DataError
 from ray_musicssl.models.encoder import MusicEncoder
 from ray_musicssl.registry import Registry
 
@@ -82,10 +82,28 @@ def make_feature(
     return feature_class.from_config(config, load_model(config))
 
 
-def clip_frames(feature: TargetFeature, pcm: Int16[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames dim"]:
+def clip_frames(
+    feature: TargetFeature, pcm: Int16[np.ndarray, " samples"], *, place: str = "a clip"
+) -> Float32[np.ndarray, "frames dim"]:
     """The frames of one stored clip.
 
     Clips go through one at a time, so that the bits of a frame never depend on which clips it was read with.
+
+    Args:
+        feature: what to make of it.
+        pcm: its samples.
+        place: where it is stored, for the error.
+
+    Raises:
+        DataError: if a frame is NaN or infinite: it has no nearest centroid, and would get a label all the same.
     """
     waveform = torch.from_numpy(pcm.astype(np.float32) / np.float32(FULL_SCALE))
-    return feature(waveform).numpy()
+    frames = feature(waveform).numpy()
+    is_bad = ~np.isfinite(frames).all(axis=1)
+    if is_bad.any():
+        raise DataError(
+            f"{place} gives {feature.name} frames that are NaN or infinite, frame {int(is_bad.argmax())} the first of "
+            f"{int(is_bad.sum())} of {len(frames)}; stored audio is finite, so see whether the feature's encoder is sound, or "
+            f"take another checkpoint of it"
+        )
+    return frames

@@ -33,9 +33,17 @@ class Labeller:
         self._features = {_key(chain.leaf): feature for chain, feature in zip(chains, features, strict=True)}
         self._codebooks = {codebook.hash: codebook for chain in chains for codebook in chain.codebooks}
 
-    def __call__(self, pcm: Int16[np.ndarray, " samples"]) -> list[Int32[np.ndarray, " _"]]:
-        """The labels of one stored clip by each codebook, in their order."""
-        clip = _Clip(pcm, self._features, self._codebooks)
+    def __call__(self, pcm: Int16[np.ndarray, " samples"], *, place: str = "a clip") -> list[Int32[np.ndarray, " _"]]:
+        """The labels of one stored clip by each codebook, in their order.
+
+        Args:
+            pcm: its samples.
+            place: where it is stored, for the error.
+
+        Raises:
+            DataError: if a frame of it is NaN or infinite.
+        """
+        clip = _Clip(pcm, self._features, self._codebooks, place)
         with one_blas_thread():
             return [clip.labels(codebook) for codebook in self._firsts]
 
@@ -44,9 +52,14 @@ class _Clip:
     """What was computed of one clip so far."""
 
     def __init__(
-        self, pcm: Int16[np.ndarray, " samples"], features: dict[str, TargetFeature], codebooks: dict[str, Codebook]
+        self,
+        pcm: Int16[np.ndarray, " samples"],
+        features: dict[str, TargetFeature],
+        codebooks: dict[str, Codebook],
+        place: str,
     ) -> None:
         self._pcm = pcm
+        self._place = place
         self._features = features
         self._codebooks = codebooks
         self._frames: dict[str, Float32[np.ndarray, "frames dim"]] = {}
@@ -66,7 +79,7 @@ class _Clip:
 
     def _made(self, feature: FeatureConfig, key: str) -> Float32[np.ndarray, "frames dim"]:
         if not isinstance(feature, ResidualConfig):
-            return clip_frames(self._features[key], self._pcm)
+            return clip_frames(self._features[key], self._pcm, place=self._place)
         base = self._codebooks[feature.codebook_hash]
         return residue(self._frames_of(base.feature), self.labels(base), base.centroids)
 

@@ -4,8 +4,8 @@ Conventions:
     A pass is one task for each aligned group of blocks, which adds up its blocks along the tree over block numbers, and
     small tasks that merge the groups' results along the same tree: the driver is sent one result. Tasks keep nothing.
     The bits do not depend on the number of workers, on the groups, or on which task ended first.
-    A task holds a slab of frames, the centroids, and at most log2(blocks of its group) + 2 results
-    (`ClusterSums`: 8 bytes x clusters x dim each).
+    What a task holds, and so how many blocks a group may have, is counted in `pass_memory.py`. It asks Ray for that much of
+    its node's memory, so that no more tasks run on a node than it can hold.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,11 @@ import ray
 from jaxtyping import Float32, Int64
 
 from ray_musicssl.clustering.block_files import slab_rows
+from ray_musicssl.clustering.pass_memory import PassMemory
 from ray_musicssl.clustering.sums import ClusterSums, Farthest, farthest, one_blas_thread, partial_sums
 from ray_musicssl.clustering.tree import TreeSum, add_along_tree, aligned_groups
 from ray_musicssl.on_ray.block_frames import Block
-from ray_musicssl.on_ray.room import TaskRoom
+from ray_musicssl.on_ray.room import TaskRoom, memory_to_ask_for
 from ray_musicssl.on_ray.session import TASK_RETRIES, result_of
 
 ResultT = TypeVar("ResultT")
@@ -31,13 +32,16 @@ Merge = Callable[[ResultT, ResultT], ResultT]
 class Blocks:
     """All blocks of a fit, in the order of their numbers; what `iterate` makes its passes over."""
 
-    def __init__(self, blocks: Sequence[Block], room: TaskRoom) -> None:
+    def __init__(self, blocks: Sequence[Block], room: TaskRoom, *, num_clusters: int) -> None:
         self.sizes = tuple(block.num_frames for block in blocks)
         self.dim = blocks[0].files.dim
         self.device = room.device
         self._makes_frames = blocks[0].clips is not None  # in every pass, where all other passes make them
         self._room = room
-        groups = aligned_groups(len(blocks), room.num_slots)
+        memory = PassMemory(num_clusters=num_clusters, dim=self.dim, block_frames=max(self.sizes))
+        what = f"a pass for clustering.num_clusters={num_clusters} of {self.dim} dimensions"
+        self._memory_bytes = memory_to_ask_for(memory.task_bytes, what)
+        groups = aligned_groups(len(blocks), room.num_slots, memory.blocks_a_group)
         self._groups = [ray.put([blocks[number] for number in group]) for group in groups]
         self._remote: dict[Callable[..., Any], Any] = {}
         self._group_of = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
@@ -47,12 +51,22 @@ class Blocks:
         """Frames in all blocks."""
         return sum(self.sizes)
 
-    def start(self, function: Callable[..., Any], *arguments: Any, holds_gpu: bool = True) -> ray.ObjectRef:
-        """Run a function of a module as a task of this fit; references among its arguments are resolved."""
+    def start(
+        self, function: Callable[..., Any], *arguments: Any, holds_gpu: bool = True, holds_sums: bool = True
+    ) -> ray.ObjectRef:
+        """Run a function of a module as a task of this fit; references among its arguments are resolved.
+
+        Args:
+            function: what the task does.
+            arguments: what it does it with.
+            holds_gpu: whether it asks for the share of a GPU that tasks of this fit have.
+            holds_sums: whether it asks for the memory that a pass takes.
+        """
         if function not in self._remote:
             options: dict[str, Any] = {"num_cpus": self._room.num_cpus, "max_retries": TASK_RETRIES}
             gpus = {"num_gpus": self._room.num_gpus} if holds_gpu else {}
-            self._remote[function] = ray.remote(function).options(**options, **gpus)
+            memory = {"memory": self._memory_bytes} if holds_sums else {}
+            self._remote[function] = ray.remote(**options, **gpus, **memory)(function)  # GPUs: as `run_tasks`
         return self._remote[function].remote(*arguments)
 
     def over_all(self, work: Callable[..., ResultT], merge: Merge[ResultT], *arguments: Any) -> ResultT:
@@ -97,6 +111,7 @@ class Blocks:
                 self._groups[group],
                 {number: rows for number, rows in wanted.items() if self._group_of[number] == group},
                 holds_gpu=self._makes_frames,
+                holds_sums=False,
             )
             for group in sorted({int(self._group_of[number]) for number in wanted})
         ]

@@ -2,7 +2,7 @@
 
 Conventions:
     `OUT/tb` beside the codebook, so that `tensorboard --logdir OUT` shows it. Names are `codebook/...`; the x axis of
-    `codebook/inertia` is the number of updates.
+    `codebook/inertia` is the number of updates, or of rounds of mini-batches: `codebook/fit` says which.
     An example is a frame near its cluster's centroid, with the sound around it. A cluster has a few, the nearest of each clip
     before a second one of any. They are looked for in about half an hour of clips, chosen by a hash of their names: the same
     ones for any number of workers.
@@ -33,13 +33,17 @@ from ray_musicssl.progress import progress
 from ray_musicssl.run_dir import done_facts, hash_of, locked, mark_done
 
 STAGE = "codebook-board"
-VERSION = 1
+VERSION = 2
 NUM_CLUSTERS = 16  # that are heard
 NUM_EXAMPLES = 4  # of each
 SAMPLE_S = 1800.0  # of clips that are searched
 EXCERPT_S = 0.75
 PAUSE_S = 0.2
 _FADE_S = 0.01
+_INERTIA = {
+    "lloyd": "the sum over all frames after each update.",
+    "minibatch": "an estimate from the frames of each round of mini-batches; the last point is the sum over all frames.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,9 @@ def review_codebook(shards: Shards, codebook: Codebook, out_dir: Path) -> Path:
     Raises:
         DataError: if a part of the shards is damaged, or the feature's encoder is missing or has other weights.
     """
-    log_warnings(judge(usage=codebook.fit.usage, inertia=codebook.fit.inertia), f"codebook {out_dir}")
+    fit = codebook.fit
+    findings = judge(usage=fit.usage, inertia=fit.inertia, algorithm=fit.clustering.algorithm)
+    log_warnings(findings, f"codebook {out_dir}")
     return write_codebook_board(shards, codebook, out_dir)
 
 
@@ -104,7 +110,7 @@ def write_codebook_board(shards: Shards, codebook: Codebook, out_dir: Path) -> P
         DataError: if a part of the shards is damaged, or the feature's encoder is missing or has other weights.
     """
     board_dir = out_dir / "tb"
-    fit = [list(codebook.fit.inertia), list(codebook.fit.usage)]
+    fit = [list(codebook.fit.inertia), list(codebook.fit.usage), codebook.fit.clustering.algorithm]
     fingerprint = hash_of([VERSION, codebook.hash, shards.content_hash, fit])
     done = done_facts(board_dir, STAGE)
     if done is not None and done["fingerprint"] == fingerprint:
@@ -168,11 +174,12 @@ def _clips(search: _Search, feature: TargetFeature) -> Iterator[_HeardClip]:
     block = search.clips
     open_group, table = (-1, -1), None
     for part, row_group, row in zip(block.parts.tolist(), block.row_groups.tolist(), block.rows.tolist(), strict=True):
+        path = search.shards.part_path(part)
         if (part, row_group) != open_group or table is None:
             open_group = (part, row_group)
-            table = read_row_group(search.shards.part_path(part), row_group, columns=["clip_id", "pcm"])
+            table = read_row_group(path, row_group, columns=["clip_id", "pcm"])
         pcm = pcm_views(table["pcm"])[row]
-        frames = clip_frames(feature, pcm)
+        frames = clip_frames(feature, pcm, place=f"clip {row} of row group {row_group} in {path}")
         with one_blas_thread():
             labels = assign(frames, search.codebook.centroids)
         clip_id = table["clip_id"][row].as_py()
@@ -221,8 +228,10 @@ def joined(examples: Sequence[Example]) -> Float32[np.ndarray, " samples"]:
 
 def _write_fit(board: SummaryWriter, codebook: Codebook) -> None:
     usage, inertia = ClusterUsage(codebook.fit.usage), codebook.fit.inertia
-    for update, value in enumerate(inertia):
-        board.add_scalar("codebook/inertia", value / max(1, codebook.fit.num_frames), update)
+    for number, value in enumerate(inertia):
+        board.add_scalar("codebook/inertia", value / max(1, codebook.fit.num_frames), number)
+    algorithm = codebook.fit.clustering.algorithm
+    board.add_text("codebook/fit", f"{algorithm}: `codebook/inertia`, divided by the frames, is {_INERTIA[algorithm]}")
     last = max(0, len(inertia) - 1)
     board.add_scalar("codebook/entropy_bits", usage.entropy_bits, last)
     board.add_scalar("codebook/effective_clusters", usage.effective, last)

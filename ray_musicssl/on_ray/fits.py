@@ -6,17 +6,16 @@ Conventions:
     A task says how much memory it needs, so that no more run on a node than it can hold.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import ray
 import torch
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.on_ray.extract import FeatureSet
+from ray_musicssl.on_ray.room import memory_to_ask_for
 from ray_musicssl.on_ray.session import run_tasks
 from ray_musicssl.probing.details import details_of
 from ray_musicssl.probing.fit import fit_probe
@@ -26,8 +25,6 @@ from ray_musicssl.probing.sources import Source
 from ray_musicssl.progress import progress
 from ray_musicssl.tasks.base import EnsembleTask, Task, TaskData
 from ray_musicssl.tasks.listing import make_task
-
-logger = logging.getLogger(__name__)
 
 WORKER_BYTES = 820_000_000  # of a task that fits probes, beside its features; measured at the size of MagnaTagATune
 MAX_FITS = 8  # in one Ray task: seconds of work
@@ -107,21 +104,14 @@ def run_fits(wanted: Sequence[tuple[Job, Sequence[Fit]]], *, name: str) -> Itera
                 yield index, sorted(found.pop(index), key=lambda score: places[score.lr, score.seed, score.layer])
 
 
-def _node_bytes() -> int:
-    """The memory, as Ray counts it, of the node that has most of it; a task that asks for more would wait for ever."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    return int(max(resources.get("memory", 0) for resources in nodes))
-
-
 def _needs(jobs: Sequence[Job]) -> list[int]:
-    """What each job's tasks ask for of their node's memory, in bytes: no more than the largest node has."""
-    most = _node_bytes()
-    for job in {id(job): job for job in jobs if job.memory_bytes > most}.values():
-        logger.warning(
-            "fitting %s on %s takes about %.1f GB but no node has more than %.1f GB free for tasks; it may be killed",
-            *(job.task, job.source.name, job.memory_bytes / 1e9, most / 1e9),
-        )
-    return [min(job.memory_bytes, most) for job in jobs]
+    """What each job's tasks ask for of their node's memory, in bytes."""
+    distinct = {id(job): job for job in jobs}
+    asked = {
+        key: memory_to_ask_for(job.memory_bytes, f"fitting {job.task} on {job.source.name}")
+        for key, job in distinct.items()
+    }
+    return [asked[id(job)] for job in jobs]
 
 
 def _fit_on_worker(share: _Share) -> list[FitScore]:

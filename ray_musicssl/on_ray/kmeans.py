@@ -156,7 +156,8 @@ def _blocks(
     else:
         num_gpus = max(num_gpus, gpus_per_task(config.feature))
     device = "cuda" if settings.gpus_per_task else "cpu"
-    return Blocks(blocks, TaskRoom(num_cpus=cpus_per_task, num_gpus=num_gpus, device=device))
+    room = TaskRoom(num_cpus=cpus_per_task, num_gpus=num_gpus, device=device)
+    return Blocks(blocks, room, num_clusters=settings.num_clusters)
 
 
 def _extract(blocks: Sequence[Block], place: _Workplace, fingerprint: str, cpus_per_task: float) -> None:

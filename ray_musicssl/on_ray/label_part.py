@@ -79,7 +79,8 @@ def label_part(job: PartJob) -> int:
     """Label one part for all its outputs and return its number of clips.
 
     Raises:
-        DataError: if the audio is damaged, or a directory holds another codebook than the one it is for.
+        DataError: if the audio is damaged, a clip's frames are NaN or infinite, or a directory holds another codebook than
+            the one it is for.
     """
     torch.set_num_threads(1)
     chains = [_chain_for(output) for output in job.outputs]
@@ -117,7 +118,10 @@ def _write_labels(audio_path: Path, paths: Sequence[Path], labeller: Labeller, t
         writers = [stack.enter_context(pq.ParquetWriter(path, LABEL_SCHEMA)) for path in paths]
         for row_group in range(audio.num_row_groups):
             clips = audio.read_row_group(row_group, columns=["clip_id", "pcm"])
-            by_clip = [labeller(pcm) for pcm in pcm_views(clips["pcm"])]
+            by_clip = [
+                labeller(pcm, place=f"clip {row} of row group {row_group} in {audio_path}")
+                for row, pcm in enumerate(pcm_views(clips["pcm"]))
+            ]
             for number, (writer, tally) in enumerate(zip(writers, tallies, strict=True)):
                 labels = [of_clip[number] for of_clip in by_clip]
                 for clip in labels:

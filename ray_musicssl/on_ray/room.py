@@ -93,6 +93,26 @@ def check_gpus(gpus_per_task: float, setting: str) -> None:
         )
 
 
+def memory_to_ask_for(need_bytes: int, what: str) -> int:
+    """What a task asks for of its node's memory, as Ray counts it, in bytes, so that no more tasks than fit run there.
+
+    It is no more than the largest node has, or the task would wait for ever; then there is a warning.
+
+    Args:
+        need_bytes: what the task takes.
+        what: what it does, for the warning.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    most = int(max((resources.get("memory", 0) for resources in nodes), default=need_bytes))
+    if need_bytes > most:
+        logger.warning(
+            "%s takes about %.1f GB but no node has more than %.1f GB free for tasks; it may be killed: use nodes with more "
+            "memory",
+            *(what, need_bytes / 1e9, most / 1e9),
+        )
+    return min(need_bytes, most)
+
+
 def runs_at_once(scalings: Sequence[ScalingConfig], *, own_cpus: float, task_cpus: float = 0.0) -> int:
     """How many of some runs the connected cluster can train side by side, each with a process that looks after it.
 

@@ -18,10 +18,16 @@ class CodebookFacts:
     feature: str
     num_clusters: int
     num_frames: int
-    inertia: tuple[float, ...]  # sum of squared distances after 0, 1, 2, ... updates
+    algorithm: str  # of the fit: lloyd or minibatch
+    inertia: tuple[float, ...]  # sum of squared distances after 0, 1, 2, ... updates, or rounds of mini-batches
     usage: tuple[int, ...]  # frames of each cluster
     entropy_nats: float
     num_dead: int
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether `inertia` counts rounds of mini-batches: estimates, but for the last one."""
+        return self.algorithm == "minibatch"
 
     @property
     def entropy_bits(self) -> float:
@@ -50,12 +56,13 @@ def read_codebook(path: Path) -> CodebookFacts:
             feature=read_feature(raw["feature"]).slug,
             num_clusters=int(raw["num_clusters"]),
             num_frames=int(raw.get("num_frames", sum(usage))),
+            algorithm=str(raw.get("clustering", {}).get("algorithm", "lloyd")),
             inertia=tuple(float(value) for value in raw.get("inertia", ())),
             usage=usage,
             entropy_nats=float(raw.get("entropy_nats", _entropy(usage))),
             num_dead=len(dead) if isinstance(dead, list) else int(dead),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a codebook ({error!r}); run `musicssl kmeans` again") from error
 
 

@@ -33,11 +33,11 @@ def usage(book: CodebookFacts) -> str:
 
 @styled
 def inertia(book: CodebookFacts) -> str:
-    """Squared distance to the nearest centroid after each update, a frame."""
+    """Squared distance to the nearest centroid after each update or round, a frame."""
     axes = panels()[0]
     values = np.asarray(book.inertia) / max(book.num_frames, 1)
     axes.plot(np.arange(len(values)), values, color=BLUE, marker="o" if len(values) < 30 else "", markersize=3)
-    axes.set_xlabel("updates")
+    axes.set_xlabel("rounds" if book.has_rounds else "updates")
     axes.set_ylabel("inertia a frame")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     finish(axes, legend=False)

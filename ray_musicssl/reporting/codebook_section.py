@@ -71,7 +71,7 @@ def _name(kind: KindAgreement) -> str:
 
 
 def _one(book: CodebookFacts, labels: LabelFacts | None, key: Keys) -> list[Block]:
-    of_fit = judge(usage=book.usage, inertia=book.inertia)
+    of_fit = judge(usage=book.usage, inertia=book.inertia, algorithm=book.algorithm)
     of_labels = judge(usage=labels.usage, runs=labels.runs, frame_rate=labels.frame_rate) if labels else []
     blocks = [block for words in findings_in_words(of_fit, of_labels) for block in text(words)]
     if labels:
@@ -91,6 +91,10 @@ def _figures(book: CodebookFacts, labels: LabelFacts | None, key: Keys) -> list[
         figures.append(Figure(svg=plots.usage(key(), book), caption=codebook_in_words(book)))
     if book.inertia and all(math.isfinite(value) for value in book.inertia):
         caption = "Squared distance to the nearest centroid, a frame."
+        if book.has_rounds:
+            caption += (
+                " Of each round of mini-batches an estimate from its own frames; the last point is of all frames."
+            )
         figures.append(Figure(svg=plots.inertia(key(), book), caption=caption))
     if labels and sum(labels.runs):
         caption = f"How long a label lasts: {run_text(labels)} on average."

@@ -23,7 +23,7 @@ def codebook_table(codebooks: Sequence[tuple[str, CodebookFacts, LabelFacts | No
             f"{book.entropy_bits:.2f} of {book.max_bits:.2f}",
             f"{book.num_dead:,}",
             run_text(labels) if labels else NOTHING,
-            f"{max(0, len(book.inertia) - 1):,}",
+            f"{max(0, len(book.inertia) - 1):,}{' rounds' if book.has_rounds else ''}",
         )
         rows.append((Cell(text=name), Cell(text=book.feature), *(Cell(text=number) for number in numbers)))
     return Table(

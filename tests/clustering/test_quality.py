@@ -70,6 +70,17 @@ def test_the_band_of_the_fullest_cluster_leaves_room_for_few_clusters():
     assert "fullest cluster" in measures(usage=[200, 10, 10, 10])
 
 
+def test_rounds_of_mini_batches_are_not_held_to_the_bands_of_updates():
+    rng = np.random.default_rng(0)
+    estimates = 100 * (1 + 0.05 * rng.normal(size=30))
+    rounds = [*estimates, 0.9 * estimates[-1]]  # the last one is exact: over all frames, after all steps
+    assert {"largest rise of the inertia", "last fall of the inertia"} <= set(measures(inertia=rounds))
+    findings = judge(usage=EVEN, inertia=rounds, algorithm="minibatch")
+    assert warnings_of(findings) == []
+    assert [finding.measure for finding in findings][-2:] == ["fullest cluster", "frames a cluster"]
+    assert measures(inertia=[100.0, float("nan")], algorithm="minibatch") == ["inertia"]
+
+
 def test_what_is_not_given_is_not_judged():
     assert judge() == []
     assert judge(usage=[0, 0], inertia=[3.0]) == []

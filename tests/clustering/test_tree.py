@@ -24,11 +24,12 @@ def test_parts_that_come_one_by_one_are_added_along_the_same_tree(num_parts):
     assert streamed(parts) == add_along_tree(parts, shown)
 
 
-@given(num_parts=st.integers(1, 300), num_slots=st.integers(1, 40))
-@example(num_parts=7, num_slots=1)
-def test_groups_add_up_along_the_tree_of_their_parts_for_any_number_of_slots(num_parts, num_slots):
+@given(num_parts=st.integers(1, 300), num_slots=st.integers(1, 40), most_parts=st.sampled_from([1, 2, 4, 8, 16]))
+@example(num_parts=7, num_slots=1, most_parts=16)
+def test_groups_add_up_along_the_tree_of_their_parts_for_any_number_of_slots(num_parts, num_slots, most_parts):
     parts = [f".{i}" for i in range(num_parts)]
-    groups = aligned_groups(num_parts, num_slots)
+    groups = aligned_groups(num_parts, num_slots, most_parts)
+    assert max(map(len, groups)) <= most_parts
     assert [number for group in groups for number in group] == list(range(num_parts))
     totals = [streamed([parts[number] for number in group]) for group in groups]
     assert add_along_tree(totals, shown) == add_along_tree(parts, shown)

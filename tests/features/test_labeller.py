@@ -6,6 +6,7 @@ from ray_musicssl.clustering.codebook import Codebook, FitRecord
 from ray_musicssl.clustering.sums import assign
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.feature import MfccConfig, ResidualConfig, SemitoneConfig
+from ray_musicssl.errors import DataError
 from ray_musicssl.features import labeller as module
 from ray_musicssl.features.base import clip_frames, make_feature
 from ray_musicssl.features.labeller import Labeller
@@ -69,3 +70,29 @@ def test_the_last_stage_alone_is_labelled_as_with_all_others(codebooks):
     alone = Labeller(chains[-1:], [make_feature(MFCC)])
     together = Labeller(chains, [make_feature(chain.leaf) for chain in chains])
     np.testing.assert_array_equal(alone(PCM[1])[0], together(PCM[1])[-1])
+
+
+class Broken:
+    """A feature as an encoder with one weight that is NaN would make it: the fourth frame has no number."""
+
+    def __init__(self, value):
+        self._feature, self._value = make_feature(MFCC), value
+        self.name, self.dim, self.grid = "broken", self._feature.dim, self._feature.grid
+
+    def __call__(self, waveform):
+        frames = self._feature(waveform).clone()
+        frames[3, -1] = self._value
+        return frames
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_frames_that_are_no_numbers_get_no_label(codebooks, value):
+    for book in (codebooks[0], codebooks[-1]):  # a residual's frames come from those of its leaf
+        labeller = Labeller([chain_of(book)], [Broken(value)])
+        with pytest.raises(DataError, match=r"^clip 7 gives broken frames that are NaN or infinite, frame 3 the first"):
+            labeller(PCM[0], place="clip 7")
+
+
+def test_clips_of_good_frames_are_labelled_wherever_they_lie(codebooks):
+    labeller = Labeller([chain_of(codebooks[0])], [make_feature(MFCC)])
+    np.testing.assert_array_equal(labeller(PCM[0]), labeller(PCM[0], place="clip 7"))

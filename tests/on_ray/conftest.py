@@ -15,7 +15,7 @@ from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.codebook import Codebook, FitRecord
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.features.base import clip_frames
-from ray_musicssl.on_ray import extract, fits, probe
+from ray_musicssl.on_ray import extract, fits, probe, room
 from ray_musicssl.on_ray import label as stage
 from ray_musicssl.probing.hidden_targets import load_feature
 from ray_musicssl.run_dir import mark_done, sha256_file, write_json
@@ -121,5 +121,5 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     for module in (fits, extract):
         monkeypatch.setattr(module, "run_tasks", in_process)
     monkeypatch.setattr(probe, "session", nullcontext)
-    monkeypatch.setattr(fits.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "memory": 64e9}}])
+    monkeypatch.setattr(room.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "memory": 64e9}}])
     return ran

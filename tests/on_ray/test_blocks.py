@@ -1,15 +1,19 @@
+from dataclasses import replace
 from functools import partial
 from operator import add
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import ray
 
 from ray_musicssl.clustering.block_files import BlockFiles
+from ray_musicssl.clustering.pass_memory import PassMemory
 from ray_musicssl.clustering.sums import ClusterSums, Farthest, partial_sums
 from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray import blocks as blocks_module
+from ray_musicssl.on_ray import room as room_module
 from ray_musicssl.on_ray.block_frames import Block, Recipe
 from ray_musicssl.on_ray.blocks import Blocks, farthest_of, sums_of
 from ray_musicssl.on_ray.room import TaskRoom
@@ -76,6 +80,51 @@ def test_the_kernels_are_told_the_device(stored, monkeypatch):
     assert told == [{"device": "cpu"}, {"device": "cuda"}]
 
 
+@pytest.fixture
+def asked_with(monkeypatch, stored):
+    """Starts each kind of task for so many clusters of 768 dimensions, on nodes of so much memory.
+
+    Gives what each asked for, and the number of groups of blocks.
+    """
+    asked = {}
+
+    def remote(function):
+        def options(**words):
+            asked[function.__name__] = words
+            return SimpleNamespace(remote=lambda *_: None)
+
+        return SimpleNamespace(options=options)
+
+    monkeypatch.setattr(ray, "put", lambda value: value)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(blocks_module, "result_of", lambda value: value)
+
+    def ask(num_clusters, node_bytes):
+        node = {"Alive": True, "Resources": {"CPU": 1.0, "memory": node_bytes}}
+        monkeypatch.setattr(room_module.ray, "nodes", lambda: [node])
+        wide = [replace(block, files=replace(block.files, dim=768)) for block in stored[0]]
+        passes = Blocks(wide, TaskRoom(), num_clusters=num_clusters)
+        passes.sums(np.zeros((2, 5), np.float32))
+        passes.start_rows({0: np.array([1])})
+        return {name: words.get("memory", 0) for name, words in asked.items()}, len(passes._groups)
+
+    return ask
+
+
+def test_tasks_that_hold_sums_ask_for_their_memory_and_groups_are_smaller_where_these_are_large(asked_with, caplog):
+    few = PassMemory(num_clusters=50, dim=768, block_frames=1200)
+    for memory, num_groups in ((few, 2), (replace(few, num_clusters=40_000), len(SIZES))):
+        asked = {"_along_tree": memory.task_bytes, "_merged": memory.task_bytes, "_rows_of": 0}
+        assert asked_with(memory.num_clusters, 64e9) == (asked, num_groups)
+    assert caplog.text == ""
+
+
+def test_tasks_never_ask_for_more_than_a_node_has(asked_with, caplog):
+    assert asked_with(50_000, 10**8)[0] == {"_along_tree": 10**8, "_merged": 10**8, "_rows_of": 0}
+    assert "clustering.num_clusters=50000 of 768 dimensions takes about 2.5 GB" in caplog.text
+
+
 class Backwards(Blocks):
     """Its tasks are submitted last first."""
 
@@ -97,7 +146,7 @@ def test_passes_give_the_bits_of_one_process_for_any_number_of_workers_and_any_o
         room = TaskRoom(num_cpus=2 / num_workers)
         assert room.num_slots == num_workers
         for kind in (Blocks, Backwards):
-            passes = kind(blocks, room)
+            passes = kind(blocks, room, num_clusters=40)
             num_groups.append(len(passes._groups))
             assert bits(passes.sums(centroids)) == bits(expected_sums)
             assert bits(passes.farthest(centroids, 40)) == bits(expected_far)

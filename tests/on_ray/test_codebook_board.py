@@ -14,7 +14,9 @@ from ray_musicssl.audio.shard import CLIP_SCHEMA, MANIFEST_SCHEMA, open_shards, 
 from ray_musicssl.clustering.codebook import Codebook, FitRecord
 from ray_musicssl.config.clustering import ClusteringConfig
 from ray_musicssl.config.feature import SemitoneConfig
+from ray_musicssl.errors import DataError
 from ray_musicssl.features.base import clip_frames, make_feature
+from ray_musicssl.features.semitone import Semitone
 from ray_musicssl.on_ray import codebook_board as board
 from ray_musicssl.on_ray.codebook_board import joined, nearest_examples, spread_over_usage, write_codebook_board
 from ray_musicssl.run_dir import mark_done
@@ -168,6 +170,40 @@ def test_a_review_warns_of_what_is_not_normal(shards, codebook, tmp_path, caplog
     board.review_codebook(shards, codebook, tmp_path)
     told = [record.getMessage().removeprefix(f"codebook {tmp_path}: ").partition(":")[0] for record in caplog.records]
     assert told == ["dead clusters", "label entropy", "last fall of the inertia"]
+
+
+def of_mini_batches(codebook):
+    """The same codebook as mini-batches would have fitted it."""
+    clustering = ClusteringConfig(num_clusters=4, algorithm="minibatch")
+    return replace(codebook, fit=replace(codebook.fit, clustering=clustering))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_review_of_mini_batches_does_not_judge_their_rounds_as_updates(shards, codebook, tmp_path, caplog):
+    board.review_codebook(shards, of_mini_batches(codebook), tmp_path)
+    told = [record.getMessage().removeprefix(f"codebook {tmp_path}: ").partition(":")[0] for record in caplog.records]
+    assert told == ["dead clusters", "label entropy"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_board_says_what_the_inertia_was_counted_after(shards, codebook, tmp_path):
+    said = []
+    for number, book in enumerate((codebook, of_mini_batches(codebook))):
+        directory = write_codebook_board(shards, book, tmp_path / str(number))
+        events = EventAccumulator(str(directory)).Reload()
+        (event,) = events.Tensors("codebook/fit/text_summary")
+        said.append(event.tensor_proto.string_val[0].decode())
+    assert "after each update" in said[0]
+    assert "each round" in said[1]
+    assert "update" not in said[1]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_frames_that_are_no_numbers_are_no_example(shards, codebook, monkeypatch):
+    made = Semitone.__call__
+    monkeypatch.setattr(Semitone, "__call__", lambda self, waveform: made(self, waveform) * np.nan)
+    with pytest.raises(DataError, match=r"clip . of row group . in .*part-0000.\.parquet gives semitone frames .* NaN"):
+        nearest_examples(shards, codebook, (0,))
 
 
 @pytest.mark.ray

@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,6 +8,7 @@ from ray_musicssl.audio.writer import sidecar_path
 from ray_musicssl.clustering.label_set import check_rows
 from ray_musicssl.config.feature import MfccConfig
 from ray_musicssl.errors import DataError
+from ray_musicssl.features.mfcc import Mfcc
 from ray_musicssl.on_ray.label import label
 from ray_musicssl.on_ray.label_part import LabelOutput, PartJob, label_part
 
@@ -59,3 +61,14 @@ def test_a_damaged_audio_part_is_named(shards, codebook, harm):
     with pytest.raises(DataError, match=r"part-00001.parquet .*; make the shards again"):
         label(shards, [codebook])
     assert not (shards.labels_dir / codebook.hash / part_name(1)).exists()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_clip_whose_frames_are_no_numbers_is_named_and_its_part_not_written(shards, codebook, monkeypatch):
+    made = Mfcc.__call__
+    monkeypatch.setattr(Mfcc, "__call__", lambda self, waveform: made(self, waveform) * np.nan)
+    with pytest.raises(
+        DataError, match=r"clip 0 of row group 0 in .*part-00000\.parquet gives mfcc frames that are NaN"
+    ):
+        label(shards, [codebook])
+    assert not (shards.labels_dir / codebook.hash / part_name(0)).exists()

@@ -6,7 +6,7 @@ import soundfile
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import ConfigError, DataError
-from ray_musicssl.on_ray import extract, fits
+from ray_musicssl.on_ray import extract, fits, room
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.probing.results import read_score
 from ray_musicssl.probing.sources import Origin
@@ -111,7 +111,7 @@ def test_a_fit_asks_for_the_memory_that_its_features_need_and_never_for_more_tha
     monkeypatch, gtzan_dir, tmp_path, without_ray, caplog, size_gb, asked_gb
 ):
     """However many CPUs share a node's memory: Ray lets no more tasks run there than it holds."""
-    monkeypatch.setattr(fits.ray, "nodes", lambda: NODES)
+    monkeypatch.setattr(room.ray, "nodes", lambda: NODES)
     monkeypatch.setattr(extract.FeatureSet, "size_bytes", round(size_gb * 1e9))
     monkeypatch.setattr(fits, "FITTED_BYTES", 0)  # a task a fit
     monkeypatch.setattr(fits, "WORKER_BYTES", 500_000_000)

@@ -9,7 +9,7 @@ import ray
 from ray_musicssl.config.scaling import ScalingConfig
 from ray_musicssl.errors import EnvironmentFaultError
 from ray_musicssl.on_ray import pretrain
-from ray_musicssl.on_ray.room import check_room, runs_at_once, trial_cpus
+from ray_musicssl.on_ray.room import check_room, memory_to_ask_for, runs_at_once, trial_cpus
 
 
 @pytest.fixture
@@ -55,6 +55,16 @@ def test_a_run_that_would_wait_for_ever_is_refused_with_the_setting_and_what_is_
     cluster_with(**has)
     with pytest.raises(EnvironmentFaultError, match=lacking):
         check_room(wanted)
+
+
+def test_a_task_asks_for_its_memory_but_never_for_more_than_the_largest_node_has(cluster_with, caplog):
+    cluster_with(CPU=2, memory=4e9)
+    assert memory_to_ask_for(4_000_000_000, "a fit") == 4_000_000_000
+    assert not caplog.text
+    assert memory_to_ask_for(4_500_000_000, "a fit") == 4_000_000_000
+    assert "a fit takes about 4.5 GB but no node has more than 4.0 GB free for tasks" in caplog.text
+    cluster_with(memory=1e9)  # a head that runs no tasks; other nodes are on their way
+    assert memory_to_ask_for(4_500_000_000, "a fit") == 4_500_000_000
 
 
 def test_a_cluster_that_may_grow_is_only_warned_of(cluster_with, monkeypatch, caplog):

@@ -22,7 +22,7 @@ SETTINGS = ClusteringConfig(num_clusters=60, seeding="kmeans||", max_frames=10**
 
 
 class Inline(Blocks):
-    def start(self, function, *arguments, holds_gpu=True):
+    def start(self, function, *arguments, **_):
         return function(*arguments)
 
 
@@ -40,6 +40,7 @@ def frames():
 @pytest.fixture
 def make_blocks(frames, tmp_path, monkeypatch):
     """Blocks of these frames on disk, in groups for so many workers."""
+    monkeypatch.setattr(blocks_module, "memory_to_ask_for", lambda need_bytes, _: need_bytes)
     for module in (blocks_module, seeds, minibatches):
         monkeypatch.setattr(module.ray, "put", lambda value: value)
         monkeypatch.setattr(module, "result_of", lambda value: value, raising=False)
@@ -51,7 +52,7 @@ def make_blocks(frames, tmp_path, monkeypatch):
 
     def make(num_workers=1):
         monkeypatch.setattr(TaskRoom, "num_slots", property(lambda _: num_workers))
-        return Inline(blocks, TaskRoom())
+        return Inline(blocks, TaskRoom(), num_clusters=SETTINGS.num_clusters)
 
     return make
 

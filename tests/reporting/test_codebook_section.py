@@ -79,6 +79,20 @@ def test_what_is_not_normal_is_told_first_and_marked(labelled):
     assert marked == set(told)
 
 
+def test_a_fit_of_mini_batches_is_told_in_rounds(labelled):
+    path = labelled / "codebook-mfcc" / "codebook.json"
+    noisy = {"clustering": {"algorithm": "minibatch"}, "inertia": [9e7, 8e7, 8.4e7, 7e7]}
+    write_json(path, json.loads(path.read_text()) | noisy)
+    found = find(labelled)
+    assert codebook_table([("name", found.codebooks[0], None)]).rows[0][7].text == "3 rounds"
+    blocks = codebooks(found, Keys())
+    assert words_of(blocks)[0].startswith("Nothing unusual in dead clusters, ")
+    figure = next(block for block in blocks if block.kind == "figures").figures[1]
+    assert ">rounds<" in figure.svg
+    assert ">updates<" not in figure.svg
+    assert "estimate" in figure.caption
+
+
 def test_normal_codebooks_say_so(labelled):
     path = labelled / "codebook-mfcc" / "codebook.json"
     write_json(path, json.loads(path.read_text()) | {"inertia": [9.0, 5.0, 4.999]})
