@@ -64,9 +64,9 @@ class Blocks:
         """
         if function not in self._remote:
             options: dict[str, Any] = {"num_cpus": self._room.num_cpus, "max_retries": TASK_RETRIES}
-            gpus = {"num_gpus": self._room.num_gpus} if holds_gpu else {}
             memory = {"memory": self._memory_bytes} if holds_sums else {}
-            self._remote[function] = ray.remote(**options, **gpus, **memory)(function)  # GPUs: as `run_tasks`
+            remote = ray.remote(num_gpus=self._room.num_gpus if holds_gpu else 0)(function)  # here: as `run_tasks`
+            self._remote[function] = remote.options(**options, **memory)
         return self._remote[function].remote(*arguments)
 
     def over_all(self, work: Callable[..., ResultT], merge: Merge[ResultT], *arguments: Any) -> ResultT:

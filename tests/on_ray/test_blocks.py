@@ -97,7 +97,7 @@ def asked_with(monkeypatch, stored):
 
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
-    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(ray, "remote", lambda **_: remote)
     monkeypatch.setattr(blocks_module, "result_of", lambda value: value)
 
     def ask(num_clusters, node_bytes):
