@@ -1,7 +1,5 @@
 """The arithmetic of a thousand hours, from rates that are given."""
 
-import pytest
-
 from benchmarks.scaling import NUM_CLUSTERS, Workload, rows_of
 from ray_musicssl.clustering.pass_memory import PassMemory
 
