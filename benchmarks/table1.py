@@ -1,6 +1,6 @@
 """Table 1 in miniature: all 13 tasks, for encoders trained on music and on speech, untrained ones and hand-made features.
 
-    python -m benchmarks.table1 --out OUT --speech /usr/share/klettres    # an hour on 2 cores; a re-run goes on
+    python -m benchmarks.table1 --out OUT --speech /usr/share/klettres    # over an hour on 2 cores; a re-run goes on
 
 Conventions:
     Three encoders of one size and budget a seed: MusicHuBERT and Music2Vec on the demo's music, MusicHuBERT on recorded speech
