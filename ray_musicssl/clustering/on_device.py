@@ -8,7 +8,6 @@ Conventions:
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float32, Float64, Int32, Int64
 
 from ray_musicssl.clustering.prepared import prepared
 from ray_musicssl.errors import ConfigError
+from ray_musicssl.float32 import without_tf32
 
 CHUNK_SCORES = 1 << 28  # scores (1 GB) that are on the device at once
 CHUNK_VALUES = 1 << 26  # float64 values (0.5 GB) that are sorted and summed at once
@@ -115,17 +115,6 @@ class _Scorer:
 
     def labels(self, rows: Float32[torch.Tensor, "frames dim"]) -> Int64[torch.Tensor, " frames"]:
         """The index of each row's lowest score."""
-        with _full_float32():
+        with without_tf32():
             scores = torch.addmm(self._squares, rows - self._shift, self._centroids.T, alpha=-2)
         return scores.argmin(dim=1)
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """No TF32, whatever the process has asked for elsewhere."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before

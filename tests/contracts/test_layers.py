@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ray_musicssl"
 LAYERS = [
-    {"errors", "registry", "run_dir", "sweep_dir", "progress", "randomness", "stopwatch", "config"},
+    {"errors", "registry", "run_dir", "sweep_dir", "progress", "randomness", "stopwatch", "float32", "config"},
     {"audio"},
     {"models", "clustering"},
     {"objectives", "features", "tasks"},

@@ -49,6 +49,35 @@ def test_frames_are_made_where_the_feature_is(name):
     assert frames.shape == (2, feature.grid.num_frames(20_000), feature.dim)
 
 
+@pytest.fixture
+def tf32():
+    """TF32 is asked for; gives what is allowed at the time of a call."""
+    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = True
+    yield lambda: [flag.allow_tf32 for flag in flags]
+    for flag, was_allowed in zip(flags, before, strict=True):
+        flag.allow_tf32 = was_allowed
+
+
+def test_frames_are_made_in_whole_float32_whatever_the_process_has_asked_for(monkeypatch, tf32):
+    seen = []
+    feature = make_feature(MfccConfig())
+    monkeypatch.setattr(feature, "frames", lambda batch: seen.append(tf32()) or batch[..., None])
+    feature(torch.zeros(800))
+    assert seen == [[False, False]]
+    assert tf32() == [True, True]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_gpu_makes_the_frames_of_a_cpu(name):
+    waveform = 0.1 * torch.randn(3, 40_000, generator=torch.Generator().manual_seed(0))
+    here, there = (make_feature(SECTIONS[name], device=device)(waveform) for device in ("cpu", "cuda"))
+    torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4 * here.abs().max().item())
+
+
 def test_a_tensor_that_is_no_buffer_would_be_found():
     """The twin of the first test."""
     feature = make_feature(CqtConfig())
