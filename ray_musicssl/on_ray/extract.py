@@ -1,11 +1,11 @@
 """Extracting frozen features on every worker: the first half of `probe`.
 
 Conventions:
-    A chunk that is there is not made again; which chunks there are follows from the order of the examples alone.
+    What is there of a stretch of audio is not made again, and tasks that hear the same audio have it made once.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,18 +14,12 @@ import torch
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.session import run_tasks
-from ray_musicssl.probing.features import (
-    ChunkPlan,
-    FrozenFeatures,
-    Pool,
-    extract_chunk,
-    load_facts,
-    pooled_dim,
-    save_chunk,
-)
+from ray_musicssl.probing.features import FrozenFeatures, Pool, extract_chunk, pooled_dim
 from ray_musicssl.probing.sources import Source, open_features
+from ray_musicssl.probing.store import ChunkPlan, FeatureStore, Place, hash_of_places, save_chunk
 from ray_musicssl.progress import progress, stderr
-from ray_musicssl.run_dir import hash_of, need_free_space
+from ray_musicssl.run_dir import need_free_space
+from ray_musicssl.tasks.base import Example
 
 BYTES_PER_VALUE = 2  # float16
 
@@ -35,13 +29,19 @@ class FeatureSet:
     """What one encoder makes of the examples of one task, on disk."""
 
     source: Source
-    pool: Pool
-    chunks: Sequence[ChunkPlan]
+    store: FeatureStore
+    examples: Sequence[Example]
+    keys: Sequence[str]  # of what each example sounds like
+
+    @property
+    def pool(self) -> Pool:
+        """What is kept of an example's frames."""
+        return self.store.pool
 
     @property
     def size_bytes(self) -> int:
         """About the size of all its features."""
-        return sum(self.chunk_bytes(chunk) for chunk in self.chunks)
+        return self.bytes_of(self.examples)
 
     @property
     def values_a_vector(self) -> int:
@@ -49,25 +49,34 @@ class FeatureSet:
         dim = pooled_dim(self.source.dim, self.pool) if self.pool else self.source.dim
         return self.source.num_layers * dim
 
-    def chunk_bytes(self, chunk: ChunkPlan) -> int:
-        """About the size of a chunk's features."""
-        vectors = len(chunk.examples) if self.pool else chunk.audio_s * self.source.frame_rate
+    def bytes_of(self, examples: Sequence[Example]) -> int:
+        """About the size of some examples' features."""
+        seconds = sum(example.duration_s or 0.0 for example in examples)
+        vectors = len(examples) if self.pool else seconds * self.source.frame_rate
         return round(vectors * self.values_a_vector * BYTES_PER_VALUE)
+
+    def missing(self) -> dict[str, Example]:
+        """The stretches of audio that there are no features of, by key."""
+        return {
+            key: example for key, example in zip(self.keys, self.examples, strict=True) if self.store.find(key) is None
+        }
+
+    def places(self) -> list[Place]:
+        """Where each example's features are, of those that have any; all have once everything is extracted."""
+        return [place for key in self.keys if (place := self.store.find(key))]
 
     def failed(self) -> Counter[str]:
         """How many examples' audio could not be used after all, by reason; once everything is extracted."""
-        return Counter(fault for chunk in self.chunks for fault in load_facts(chunk.path).failed.values())
+        return Counter(place.fault for place in self.places() if place.fault)
 
     def content_hash(self) -> str | None:
-        """A hash of all that its files hold; None while one is missing."""
-        if not all(chunk.path.exists() for chunk in self.chunks):
-            return None
-        return hash_of([load_facts(chunk.path).content_hash for chunk in self.chunks])
+        """A hash of all its features; None while any is missing."""
+        places = self.places()
+        return hash_of_places(places) if len(places) == len(self.keys) else None
 
     def remove(self) -> None:
-        """Remove its files, whichever there are."""
-        for chunk in self.chunks:
-            chunk.path.unlink(missing_ok=True)
+        """Remove its features, whichever there are, and what shares their files."""
+        self.store.remove(self.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,29 +90,43 @@ class _Extraction:
 
 
 def extract(wanted: Sequence[FeatureSet], cache_dir: Path) -> None:
-    """Make the chunks that are not there yet, inside `session()`.
+    """Make the features that are not there yet, inside `session()`.
 
     Raises:
         DataError: if an encoder has changed since it was described, or makes features that are not finite.
         EnvironmentFaultError: if the disk cannot take the features, or an audio file cannot be read.
     """
-    chunks = {chunk.path: (features, chunk) for features in wanted for chunk in features.chunks}
-    missing = [(features, chunk) for path, (features, chunk) in chunks.items() if not path.exists()]
-    if not missing:
+    items, size_bytes = [], 0
+    for features, stretches in _missing(wanted):
+        size_bytes += features.bytes_of(list(stretches.values()))
+        source = features.source
+        items += [
+            _Extraction(spec=source.spec, content_hash=source.content_hash, pool=features.pool, chunk=chunk)
+            for chunk in features.store.plan(stretches)
+        ]
+    if not items:
         return
-    size_bytes = sum(features.chunk_bytes(chunk) for features, chunk in missing)
     stderr.print(f"extract    about {size_bytes / 1e6:.0f} MB of features in {cache_dir}", highlight=False)
     need_free_space(cache_dir, size_bytes)
-    items = [
-        _Extraction(
-            spec=features.source.spec, content_hash=features.source.content_hash, pool=features.pool, chunk=chunk
-        )
-        for features, chunk in missing
-    ]
-    with progress("extract", sum(chunk.audio_s for _, chunk in chunks.values()), "s of audio") as meter:
+    heard = {
+        (id(one.store), key): example for one in wanted for key, example in zip(one.keys, one.examples, strict=True)
+    }
+    with progress("extract", sum(example.duration_s or 0.0 for example in heard.values()), "s of audio") as meter:
         meter.start_from(meter.total - sum(item.chunk.audio_s for item in items))
         for index, _ in run_tasks(_extract_on_worker, items):
             meter.advance(items[index].chunk.audio_s)
+    for store in {id(features.store): features.store for features in wanted}.values():
+        store.look()
+
+
+def _missing(wanted: Sequence[FeatureSet]) -> list[tuple[FeatureSet, Mapping[str, Example]]]:
+    """What each store lacks, with one of the sets that are kept there."""
+    lacking: dict[int, tuple[FeatureSet, dict[str, Example]]] = {}
+    for features in wanted:
+        _, stretches = lacking.setdefault(id(features.store), (features, {}))
+        for key, example in features.missing().items():
+            stretches.setdefault(key, example)
+    return [(features, stretches) for features, stretches in lacking.values() if stretches]
 
 
 @lru_cache(maxsize=1)
@@ -118,4 +141,4 @@ def _opened(spec: str, content_hash: str) -> FrozenFeatures:
 def _extract_on_worker(item: _Extraction) -> None:
     torch.set_num_threads(1)
     features = _opened(item.spec, item.content_hash)
-    save_chunk(item.chunk.path, extract_chunk(features, item.chunk.examples, pool=item.pool))
+    save_chunk(item.chunk.path, extract_chunk(features, item.chunk.stretches, pool=item.pool))

@@ -22,6 +22,7 @@ from ray_musicssl.probing.fit import fit_probe
 from ray_musicssl.probing.loading import LoadedData, load_splits
 from ray_musicssl.probing.results import FitScore
 from ray_musicssl.probing.sources import Source
+from ray_musicssl.probing.store import Place
 from ray_musicssl.progress import progress
 from ray_musicssl.tasks.base import EnsembleTask, Task, TaskData
 from ray_musicssl.tasks.listing import make_task
@@ -69,9 +70,13 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class _Share:
-    """One Ray task."""
+    """One Ray task: what it needs of a job, and which fits."""
 
-    job: Job
+    task: str
+    data: TaskData
+    places: Sequence[Place]  # of each example's features
+    config: ProbeConfig
+    frame_rate: float
     fits: Sequence[Fit]
 
 
@@ -84,17 +89,30 @@ def run_fits(wanted: Sequence[tuple[Job, Sequence[Fit]]], *, name: str) -> Itera
         wanted: jobs and their fits.
         name: what the progress bar calls it.
     """
-    shares, owners = [], []
+    shares: list[_Share] = []
+    owners: list[int] = []
     # Beats first: they take longest.
     for index in sorted(range(len(wanted)), key=lambda index: wanted[index][0].features.pool is not None):
         job, fits = wanted[index]
         size = max(1, min(MAX_FITS, FITTED_BYTES // max(1, job.features.size_bytes)))
+        kept = job.features.places()
         for begin in range(0, len(fits), size):
-            shares.append(_Share(job=job, fits=fits[begin : begin + size]))
+            shares.append(
+                _Share(
+                    task=job.task,
+                    data=job.data,
+                    places=kept,
+                    config=job.config,
+                    frame_rate=job.source.frame_rate,
+                    fits=fits[begin : begin + size],
+                )
+            )
             owners.append(index)
     found: dict[int, list[FitScore]] = {index: [] for index in owners}
     with progress(name, sum(len(share.fits) for share in shares), "fits") as meter:
-        for number, scores in run_tasks(_fit_on_worker, shares, memory_bytes=_needs([share.job for share in shares])):
+        for number, scores in run_tasks(
+            _fit_on_worker, shares, memory_bytes=_needs([wanted[index][0] for index in owners])
+        ):
             index = owners[number]
             job, fits = wanted[index]
             found[index] += scores
@@ -116,26 +134,21 @@ def _needs(jobs: Sequence[Job]) -> list[int]:
 
 def _fit_on_worker(share: _Share) -> list[FitScore]:
     torch.set_num_threads(1)
-    job = share.job
-    task = make_task(job.task, job.config)
-    loaded = load_splits(
-        job.data,
-        [chunk.path for chunk in job.features.chunks],
-        task.kind,
-        averages_windows=job.config.pooling == "embeddings",
-    )
-    return [_fit(task, job, fit, loaded) for fit in share.fits]
+    task = make_task(share.task, share.config)
+    averages = share.config.pooling == "embeddings"
+    loaded = load_splits(share.data, share.places, task.kind, averages_windows=averages)
+    return [_fit(task, share, fit, loaded) for fit in share.fits]
 
 
-def _fit(task: Task, job: Job, fit: Fit, loaded: LoadedData) -> FitScore:
-    first = 1 if job.config.layers == "transformer" else 0  # layer 0 is the output of the convolutions
+def _fit(task: Task, share: _Share, fit: Fit, loaded: LoadedData) -> FitScore:
+    first = 1 if share.config.layers == "transformer" else 0  # layer 0 is the output of the convolutions
     result = fit_probe(
         task,
         loaded.layers(slice(first, None) if fit.layer is None else slice(fit.layer, fit.layer + 1)),
-        job.config.model_copy(update={"lr": fit.lr}),
-        num_outputs=len(job.data.classes),
+        share.config.model_copy(update={"lr": fit.lr}),
+        num_outputs=len(share.data.classes),
         seed=fit.seed,
-        frame_rate=job.source.frame_rate,
+        frame_rate=share.frame_rate,
     )
     return FitScore(
         seed=fit.seed,
@@ -147,5 +160,5 @@ def _fit(task: Task, job: Job, fit: Fit, loaded: LoadedData) -> FitScore:
         ensemble=result.task.rule if isinstance(result.task, EnsembleTask) else None,
         used=loaded.used,
         failed=loaded.failed,
-        details=details_of(result.task, job.data.classes, result.test_predictions) if fit.has_details else {},
+        details=details_of(result.task, share.data.classes, result.test_predictions) if fit.has_details else {},
     )

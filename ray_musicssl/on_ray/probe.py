@@ -1,9 +1,9 @@
 """The `probe` stage: frozen features of every encoder on every task, a head fitted on them, a score file each.
 
 Conventions:
-    Features are kept in `<cache>/<encoder hash>/<statistics or frames>-<audio hash>/chunk-00000.safetensors` and found again,
-    by every task that hears the same audio.
-    Chunks follow from the order of the examples alone, so files and scores do not depend on the number of workers.
+    Features are kept in `<cache>/<encoder hash>/<statistics or frames>/<hash of what is heard>.safetensors` and found again,
+    stretch of audio by stretch, by every task that hears it.
+    What is kept of a stretch follows from it alone, so scores do not depend on the number of workers or on other tasks.
     Seed k of a probe is `config.seed + k`.
     Probes of single layers take the learning rate of the weighted sum's score.
     A score names the features that it saw by their hash; once these are replaced, by whichever task, it is fitted again.
@@ -11,9 +11,11 @@ Conventions:
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +24,8 @@ from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.extract import FeatureSet, extract
 from ray_musicssl.on_ray.fits import Fit, Job, run_fits
 from ray_musicssl.on_ray.session import session
-from ray_musicssl.probing.features import plan_chunks
-from ray_musicssl.probing.identity import audio_identity
+from ray_musicssl.probing.features import Pool
+from ray_musicssl.probing.identity import audio_identity, stretch_keys
 from ray_musicssl.probing.recipe import idle_settings, pool_of, recipe_hash, resolved
 from ray_musicssl.probing.results import (
     FitScore,
@@ -35,6 +37,7 @@ from ray_musicssl.probing.results import (
     write_score,
 )
 from ray_musicssl.probing.sources import Source, check_homes, describe
+from ray_musicssl.probing.store import FeatureStore
 from ray_musicssl.run_dir import hash_of, write_json
 from ray_musicssl.tasks.base import TASKS, Task, TaskData
 from ray_musicssl.tasks.listing import make_task
@@ -92,8 +95,9 @@ def probe(
         logger.info(note)  # the scores carry it too
     sources = [(describe(spec), Path(out_dir).resolve()) for spec, out_dir in zip(specs, out_dirs, strict=True)]
     audio = {name: audio_identity(found.examples, cache_dir / "audio-hashes.json") for name, found in data.items()}
+    store_of = cache(lambda encoder_hash, pool: FeatureStore(cache_dir / encoder_hash, pool))
     jobs = [
-        _plan(source, name, data[name], audio[name], out_dir=out_dir, config=config, cache_dir=cache_dir)
+        _plan(source, name, data[name], audio[name], out_dir=out_dir, config=config, store_of=store_of)
         for source, out_dir in sources
         for name in data
     ]
@@ -138,18 +142,17 @@ def _plan(
     source: Source,
     name: str,
     data: TaskData,
-    audio: Sequence[object],
+    audio: Sequence[Sequence[Any]],
     *,
     out_dir: Path,
     config: ProbeConfig,
-    cache_dir: Path,
+    store_of: Callable[[str, Pool], FeatureStore],
 ) -> Job:
     task: Task = TASKS.load(name)()
-    pool = pool_of(config, task, source)
+    store = store_of(source.content_hash, pool_of(config, task, source))
     answers = [[example.id, example.track, example.split, example.target] for example in data.examples]
-    folder = cache_dir / source.content_hash / f"{pool or 'frames'}-{hash_of(audio)}"
     return Job(
-        features=FeatureSet(source=source, pool=pool, chunks=plan_chunks(data.examples, folder)),
+        features=FeatureSet(source=source, store=store, examples=data.examples, keys=stretch_keys(audio)),
         out_dir=out_dir,
         task=name,
         data=data,
@@ -244,8 +247,7 @@ def _fit_layers(jobs: Sequence[Job], sums: Mapping[int, TaskScore]) -> dict[int,
         )
     for place, fits in run_fits(wanted, name="layers"):
         index = chosen[place]
-        layers = range(sums[index].layers)
-        by_layer = [spread([fit.test for fit in fits if fit.layer == layer]) for layer in layers]
+        by_layer = [spread([fit.test for fit in fits if fit.layer == layer]) for layer in range(sums[index].layers)]
         scores[index] = replace(sums[index], by_layer=by_layer)
         write_score(jobs[index].out_dir, scores[index])
     return scores

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ray_musicssl.run_dir import HASH_LENGTH, read_json, write_json
+from ray_musicssl.run_dir import HASH_LENGTH, hash_of, read_json, write_json
 from ray_musicssl.tasks.base import Example
 
 PIECE_BYTES = 65_536
@@ -39,6 +39,11 @@ def audio_identity(examples: Sequence[Example], memory_path: Path) -> list[list[
     if fresh:
         write_json(memory_path, {**known, **fresh})
     return [[example.id, hashes[example.path], example.offset_s, example.duration_s] for example in examples]
+
+
+def stretch_keys(audio: Sequence[Sequence[Any]]) -> list[str]:
+    """A key of what each example sounds like, whatever it is called: of what `audio_identity` gives."""
+    return [hash_of([content, offset_s, duration_s]) for _, content, offset_s, duration_s in audio]
 
 
 def file_hash(path: Path, size: int) -> str:

@@ -1,22 +1,21 @@
-"""From chunks of features on disk to the splits that a probe is fitted on.
+"""From features on disk to the splits that a probe is fitted on.
 
 Conventions:
     Examples whose audio turned out to be unusable have no features and are left out.
     Averaged windows of a track are one example: its id is the track's, its audio the first window's file.
-    Beside what the splits hold in the end, one chunk at a time is in memory.
+    Beside what the splits hold in the end, one example's features at a time are in memory.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ray_musicssl.errors import DataError
-from ray_musicssl.probing.features import load_chunk
 from ray_musicssl.probing.rows import ProbeSplit
+from ray_musicssl.probing.store import Place, read_places
 from ray_musicssl.tasks.base import SPLITS, Example, Split, TaskData, TaskKind
 
 
@@ -34,33 +33,29 @@ class LoadedData:
 
 
 def load_splits(
-    data: TaskData, chunk_paths: Sequence[Path], kind: TaskKind, *, averages_windows: bool = False
+    data: TaskData, places: Sequence[Place], kind: TaskKind, *, averages_windows: bool = False
 ) -> LoadedData:
     """Read the features of a task's examples.
 
     Args:
         data: the examples.
-        chunk_paths: files that hold their features.
+        places: where the features of each example are.
         kind: the features of beats are frames, of all else pooled.
         averages_windows: average the features of a track's windows into one example.
 
     Raises:
-        DataError: if a chunk is damaged, or windows that are to be one example have different answers.
+        DataError: if a file is missing or damaged, or windows that are to be one example have different answers.
     """
-    track_of = {example.id: example.track for example in data.examples}
+    placed = list(zip(data.examples, places, strict=True))
     if averages_windows:
         data = replace(data, examples=_tracks(data.examples))
     rows: dict[Split, _Frames | _Rows] = {
         split: _new_rows(data.split(split), kind, averages=averages_windows) for split in SPLITS
     }
-    rows_of = {example.id: rows[example.split] for example in data.examples}
-    failed: dict[str, str] = {}
-    for path in chunk_paths:
-        chunk = load_chunk(path)
-        failed |= chunk.failed
-        for name, tensor in chunk.features.items():
-            place = track_of[name] if averages_windows else name
-            rows_of[place].add(place, tensor)
+    failed = {example.id: place.fault for example, place in placed if place.fault}
+    sound = [(example, place) for example, place in placed if not place.fault]
+    for (example, _), tensor in zip(sound, read_places([place for _, place in sound]), strict=True):
+        rows[example.split].add(example.track if averages_windows else example.id, tensor)
     splits: dict[Split, ProbeSplit] = {}
     for split in SPLITS:
         splits[split] = rows[split].as_split()
@@ -90,7 +85,7 @@ class _Frames:
 
 
 class _Rows:
-    """One tensor with a row for each of a split's examples, filled chunk by chunk: there may be gigabytes of them."""
+    """One tensor with a row for each of a split's examples, filled one by one: there may be gigabytes of them."""
 
     def __init__(self, examples: Sequence[Example], *, averages: bool) -> None:
         self._examples = examples

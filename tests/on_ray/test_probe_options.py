@@ -12,11 +12,12 @@ from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.on_ray import extract, fits
 from ray_musicssl.on_ray.probe import probe
 from ray_musicssl.probing.baselines import MfccFeatures
-from ray_musicssl.probing.features import load_chunk
 from ray_musicssl.probing.fit import fit_probe
+from ray_musicssl.probing.identity import audio_identity, stretch_keys
 from ray_musicssl.probing.results import read_score
 from ray_musicssl.probing.rows import ProbeSplit
 from ray_musicssl.probing.sources import BASELINES, describe
+from ray_musicssl.probing.store import FeatureStore, read_places
 from ray_musicssl.run_dir import read_json, write_json
 from ray_musicssl.tasks.base import SPLITS, TASKS
 from ray_musicssl.tasks.gtzan import GtzanGenre
@@ -70,15 +71,12 @@ def probe_alone(root, data_dir, layer):
     """Test scores of probes on what the cache has of one layer, fitted here by hand."""
     task = GtzanGenre()
     data = task.read(data_dir)
-    chunks = [load_chunk(path) for path in sorted((root / "c").rglob("chunk-*.safetensors"))]
-    features = {name: tensor for chunk in chunks for name, tensor in chunk.features.items()}
-    splits = {
-        split: ProbeSplit(
-            examples=data.split(split),
-            features=torch.stack([features[e.id] for e in data.split(split)])[:, layer : layer + 1],
-        )
-        for split in SPLITS
-    }
+    store = FeatureStore(root / "c" / describe("mfcc").content_hash, "mean+sd")
+    splits = {}
+    for split in SPLITS:
+        keys = stretch_keys(audio_identity(data.split(split), root / "hashes.json"))
+        features = torch.stack(list(read_places([store.find(key) for key in keys])))
+        splits[split] = ProbeSplit(examples=data.split(split), features=features[:, layer : layer + 1])
     seeds = range(CONFIG.seed, CONFIG.seed + CONFIG.num_seeds)
     return [fit_probe(task, splits, CONFIG, num_outputs=10, seed=seed).test for seed in seeds]
 
@@ -228,15 +226,17 @@ def test_pooling_is_the_tasks_unless_another_is_asked_for_and_beats_have_none(gt
 def test_statistics_of_an_encoder_are_what_is_asked_for_and_of_hand_made_features_always_both(
     gtzan_dir, tmp_path, without_ray, whole_run_dir
 ):
+    audio_keys = stretch_keys(audio_identity(GtzanGenre().read(gtzan_dir).examples, tmp_path / "hashes.json"))
+
     def run(model, statistics, task="gtzan_genre"):
         config = CONFIG.model_copy(update={"statistics": statistics})
         cache_dir = tmp_path / "c"
         (score,) = probe([str(model)], gtzan_dir, [task], [tmp_path / Path(model).name], config, cache_dir=cache_dir)
-        chunks = cache_dir.glob(f"{score.encoder_hash}/{score.statistics or 'frames'}-*/*.safetensors")
-        tensors = [tensor for chunk in chunks for tensor in load_chunk(chunk).features.values()]
+        store = FeatureStore(cache_dir / score.encoder_hash, score.statistics)
+        features = extract.FeatureSet(source=describe(str(model)), store=store, examples=[], keys=audio_keys)
+        tensors = list(read_places(features.places()))
         if score.statistics:
-            told = extract.FeatureSet(source=describe(str(model)), pool=score.statistics, chunks=[]).values_a_vector
-            assert {tensor.numel() for tensor in tensors} == {told}
+            assert {tensor.numel() for tensor in tensors} == {features.values_a_vector}
         return score, {tensor.shape[-1] for tensor in tensors}
 
     narrow, wide = run(whole_run_dir, "mean"), run(whole_run_dir, "mean+sd")
@@ -256,3 +256,59 @@ def test_statistics_of_an_encoder_are_what_is_asked_for_and_of_hand_made_feature
 def test_tasks_that_hear_the_same_audio_share_its_features(gtzan_dir, tmp_path, without_ray, shared_tasks):
     probe(["mfcc"], gtzan_dir, list(TASKS), [tmp_path], CONFIG, cache_dir=tmp_path / "c")
     assert [name for name, _ in without_ray].count("_extract_on_worker") == 1
+
+
+@pytest.fixture
+def extracted(monkeypatch):
+    """How many stretches of audio were made features of, since this list was cleared."""
+    counts, extract_chunk = [], extract.extract_chunk
+
+    def counting(features, stretches, *, pool):
+        counts.append(len(stretches))
+        return extract_chunk(features, stretches, pool=pool)
+
+    monkeypatch.setattr(extract, "extract_chunk", counting)
+    return counts
+
+
+def test_a_data_set_that_grows_by_a_track_costs_that_track_and_one_that_shrinks_nothing(
+    gtzan_dir, tmp_path, without_ray, extracted
+):
+    def run(cache):
+        (score,) = probe(["mfcc"], gtzan_dir, ["gtzan_genre"], [tmp_path / cache], CONFIG, cache_dir=tmp_path / cache)
+        return score
+
+    paths = sorted(path for path in (gtzan_dir / "genres").rglob("*.wav"))
+    first = paths[0].read_bytes()
+    paths[0].unlink()
+    assert run("c").skipped["missing"] == 1
+    few = sum(extracted)
+    paths[0].write_bytes(first)
+    extracted.clear()
+    whole = run("c")
+    assert extracted == [1]
+    assert run("all at once") == whole
+    assert extracted == [1, few + 1]
+    paths[1].unlink()
+    extracted.clear()
+    run("c")
+    assert extracted == []
+
+
+def test_the_mean_is_not_made_again_where_mean_and_deviation_are_kept_unless_it_is_to_be_made_anew(
+    gtzan_dir, tmp_path, without_ray, extracted, whole_run_dir
+):
+    def run(statistics, cache="c", **asked):
+        config = CONFIG.model_copy(update={"statistics": statistics})
+        homes = {"out_dirs": [tmp_path / cache], "cache_dir": tmp_path / cache}
+        (score,) = probe([str(whole_run_dir)], gtzan_dir, ["gtzan_genre"], config=config, **homes, **asked)
+        return score
+
+    run("mean+sd")
+    extracted.clear()
+    narrow = run("mean")
+    assert extracted == []
+    assert replace(run("mean", "alone"), features_hash=narrow.features_hash) == narrow
+    extracted.clear()
+    assert run("mean") == narrow == replace(run("mean", fresh=True), features_hash=narrow.features_hash)
+    assert sum(extracted) == sum(narrow.used.values())

@@ -1,4 +1,4 @@
-"""From chunks to splits: what is left out, and windows that become one example."""
+"""From features on disk to splits: what is left out, and windows that become one example."""
 
 import subprocess
 import sys
@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from ray_musicssl.config.probe import ProbeConfig
 from ray_musicssl.errors import DataError
 from ray_musicssl.probing import loading
-from ray_musicssl.probing.features import FeatureChunk, load_chunk, save_chunk
+from ray_musicssl.probing.features import FeatureChunk
 from ray_musicssl.probing.fit import fit_probe
 from ray_musicssl.probing.loading import load_splits
 from ray_musicssl.probing.rows import ProbeSplit
+from ray_musicssl.probing.store import FeatureStore, read_places, save_chunk
 from ray_musicssl.tasks.base import SPLITS, Example, TaskData
 from ray_musicssl.tasks.giantsteps import KEYS, GiantStepsKey
 
@@ -47,18 +47,23 @@ def features(windows):
     return {e.id: torch.from_numpy(rng.standard_normal((2, 4))).half() for e in windows.examples}
 
 
+def places_of(data, folder):
+    """Where the features of each example are; its id stands for what it sounds like."""
+    store = FeatureStore(folder, "mean")
+    return [store.find(example.id) for example in data.examples]
+
+
 @pytest.fixture
-def chunk_paths(features, tmp_path):
-    """Two windows a chunk: tracks lie across chunks."""
-    names, paths = list(features), []
-    for begin in range(0, len(names), 2):
-        paths.append(tmp_path / f"chunk-{begin}.safetensors")
-        save_chunk(paths[-1], FeatureChunk(features={n: features[n] for n in names[begin : begin + 2]}, failed={}))
-    return paths
+def places(windows, features, tmp_path):
+    """Every third window is in the same file: tracks lie across files."""
+    for begin in range(3):
+        kept = {name: features[name] for name in list(features)[begin::3]}
+        save_chunk(tmp_path / "mean" / f"{begin}.safetensors", FeatureChunk(features=kept, failed={}))
+    return places_of(windows, tmp_path)
 
 
-def test_every_window_is_an_example_of_its_own_unless_they_are_averaged(windows, features, chunk_paths):
-    loaded = load_splits(windows, chunk_paths, "multiclass")
+def test_every_window_is_an_example_of_its_own_unless_they_are_averaged(windows, features, places):
+    loaded = load_splits(windows, places, "multiclass")
     for split in SPLITS:
         assert loaded.splits[split].examples == windows.split(split)
         expected = torch.stack([features[e.id] for e in windows.split(split)])
@@ -66,8 +71,8 @@ def test_every_window_is_an_example_of_its_own_unless_they_are_averaged(windows,
     assert loaded.used == {"train": 3, "valid": 3, "test": 3}
 
 
-def test_probing_averaged_windows_is_averaging_by_hand_and_then_fitting(windows, features, chunk_paths):
-    loaded = load_splits(windows, chunk_paths, "multiclass", averages_windows=True)
+def test_probing_averaged_windows_is_averaging_by_hand_and_then_fitting(windows, features, places):
+    loaded = load_splits(windows, places, "multiclass", averages_windows=True)
     by_hand = {}
     for split in SPLITS:
         rows = [
@@ -87,14 +92,15 @@ def test_probing_averaged_windows_is_averaging_by_hand_and_then_fitting(windows,
 def test_windows_that_failed_are_left_out_of_the_mean_and_tracks_without_any_of_the_count(windows, features, tmp_path):
     failed = {"train-a-1": "undecodable", "test-b-0": "too_short"}
     kept = {name: tensor for name, tensor in features.items() if name not in failed}
-    save_chunk(tmp_path / "c.safetensors", FeatureChunk(features=kept, failed=failed))
-    loaded = load_splits(windows, [tmp_path / "c.safetensors"], "multiclass", averages_windows=True)
+    save_chunk(tmp_path / "mean" / "c.safetensors", FeatureChunk(features=kept, failed=failed))
+    places = places_of(windows, tmp_path)
+    loaded = load_splits(windows, places, "multiclass", averages_windows=True)
     assert (loaded.failed, loaded.used) == (failed, {"train": 3, "valid": 3, "test": 2})
     assert [e.id for e in loaded.splits["test"].examples] == ["test-a", "test-c"]
     expected = (features["test-c-0"].float() + features["test-c-1"].float()) / 2
     torch.testing.assert_close(loaded.splits["test"].features[1], expected)
     assert torch.equal(
-        load_splits(windows, [tmp_path / "c.safetensors"], "multiclass").splits["train"].features[1:3],
+        load_splits(windows, places, "multiclass").splits["train"].features[1:3],
         torch.stack([features["train-a-2"], features["train-b-0"]]),
     )
     expected = (features["train-a-0"].float() + features["train-a-2"].float()) / 2
@@ -109,61 +115,62 @@ def mapped_files(folder):
 
 @on_linux
 @pytest.mark.parametrize("kind", ["multiclass", "beats"])
-def test_no_chunk_stays_mapped_however_many_there_are(windows, features, chunk_paths, monkeypatch, kind):
-    mapped, folder = [], chunk_paths[0].parent
+def test_few_files_are_mapped_at_a_time_and_none_afterwards(windows, features, places, tmp_path, monkeypatch, kind):
+    mapped = []
 
-    def noting(path):
-        mapped.append(len(mapped_files(folder)))
-        return load_chunk(path)
+    def noting(places):
+        for tensor in read_places(places):
+            mapped.append(len(mapped_files(tmp_path)))
+            yield tensor
 
-    monkeypatch.setattr(loading, "load_chunk", noting)
-    loaded = load_splits(windows, chunk_paths, kind)
-    assert (mapped, mapped_files(folder)) == ([0] * len(chunk_paths), [])
+    monkeypatch.setattr(loading, "read_places", noting)
+    loaded = load_splits(windows, places, kind)
+    assert (max(mapped), len(mapped), mapped_files(tmp_path)) == (2, len(places), [])
     assert len(loaded.splits["train"].features) == 6
-    with safe_open(chunk_paths[0], framework="pt") as file:  # had one stayed, it would be seen
-        assert len(mapped_files(folder)) == 1, file
 
 
 @on_linux
-def test_averaging_holds_the_means_and_one_chunk_in_memory_and_nothing_more(tmp_path):
+def test_averaging_holds_the_means_and_two_files_in_memory_and_nothing_more(tmp_path):
     """The peak of a process, against what averaged windows take in the end."""
     script = """
 import sys
 from pathlib import Path
 import torch
-from ray_musicssl.probing.features import FeatureChunk, save_chunk
+from ray_musicssl.probing.features import FeatureChunk
 from ray_musicssl.probing.loading import load_splits
+from ray_musicssl.probing.store import FeatureStore, save_chunk
 from ray_musicssl.tasks.base import Example, TaskData
 
 examples = [
     Example(id=str(i), track=str(i // 2), path=Path("x"), split="train", target=0, offset_s=i) for i in range(1000)
 ]
 data = TaskData(examples=examples, skipped=[], expected={}, classes=["a"])
-paths = [Path(sys.argv[1]) / f"{begin}.safetensors" for begin in range(0, 1000, 50)]
-for index, path in enumerate(paths):
-    names = [e.id for e in examples[50 * index : 50 * index + 50]]
-    save_chunk(path, FeatureChunk(features={name: torch.ones(40, 1024).half() for name in names}, failed={}))
+for begin in range(0, 1000, 50):
+    kept = {e.id: torch.ones(40, 1024).half() for e in examples[begin : begin + 50]}
+    save_chunk(Path(sys.argv[1]) / "mean" / f"{begin}.safetensors", FeatureChunk(features=kept, failed={}))
+store = FeatureStore(Path(sys.argv[1]), "mean")
+places = [store.find(example.id) for example in examples]
 peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 before = peak()
-features = load_splits(data, paths, "multiclass", averages_windows=True).splits["train"].features
+features = load_splits(data, places, "multiclass", averages_windows=True).splits["train"].features
 print((peak() - before) / (features.numel() * features.element_size()))
 """
     found = subprocess.run([sys.executable, "-c", script, tmp_path], check=True, capture_output=True, text=True)
     assert float(found.stdout) < 1.2
 
 
-def test_windows_with_different_answers_are_not_averaged(windows, chunk_paths):
+def test_windows_with_different_answers_are_not_averaged(windows, places):
     examples = [*windows.examples, window("train", "a", 9, target=5)]
     odd = TaskData(examples=examples, skipped=[], expected={}, classes=KEYS)
     with pytest.raises(DataError, match=r"train-a-0 and train-a-9 of train-a have different answers .*pooling=outputs"):
-        load_splits(odd, chunk_paths, "multiclass", averages_windows=True)
+        load_splits(odd, [*places, places[0]], "multiclass", averages_windows=True)
 
 
 def test_frames_stay_a_list_of_clips(tmp_path):
     data = TaskData(examples=[window("train", "a", 0, [0.5])], skipped=[], expected={}, classes=["beat"])
     clip = torch.zeros(2, 7, 4).half()
-    save_chunk(tmp_path / "c.safetensors", FeatureChunk(features={"train-a-0": clip}, failed={}))
-    splits = load_splits(data, [tmp_path / "c.safetensors"], "beats").splits
+    save_chunk(tmp_path / "mean" / "c.safetensors", FeatureChunk(features={"train-a-0": clip}, failed={}))
+    splits = load_splits(data, places_of(data, tmp_path), "beats").splits
     assert [tensor.shape for tensor in splits["train"].features] == [(2, 7, 4)]
     assert splits["valid"].features == []
     assert [tensor.shape for tensor in splits["train"].layers(slice(1, 2)).features] == [(1, 7, 4)]
