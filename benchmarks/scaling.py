@@ -5,8 +5,8 @@
 Conventions:
     A node has `CORES` cores like those of this machine and reads frames at `READ_GB_S`. Rates are medians of CPU seconds on
     one thread; a core of a busy machine is slower by a few tens of percent, since cores share memory and clock.
-    Frames of a hidden layer are made on `GPUS_A_NODE` GPUs in float32 without TF32, as `on_ray/targets.py` has it, and each
-    GPU's task labels its own frames on the one thread it has: cores beside them have nothing to do.
+    Frames of a hidden layer are made and labelled on `GPUS_A_NODE` GPUs in float32 without TF32, as `on_ray/targets.py` has
+    it; the products of labelling are taken to reach the share of the peak that the encoder's are.
     Waiting for the slowest task of a pass is not counted: with two to four groups of blocks a core it is at most a third of
     a pass with few blocks, and a few percent with many.
 """
@@ -34,7 +34,7 @@ CORES, READ_GB_S = 32, 1.0
 ENCODER_FLOP_PER_AUDIO_S = 16.7e9  # of the 95M encoder's forward pass, in windows of 30 s
 A100_FLOAT32_FLOP_PER_S = 19.5e12  # without TF32. Source: NVIDIA's data sheet
 ASSUMED_SHARE = 0.4  # of that peak: an assumption, nobody measured it
-ENCODER_AUDIO_S_PER_GPU_S = ASSUMED_SHARE * A100_FLOAT32_FLOP_PER_S / ENCODER_FLOP_PER_AUDIO_S
+GPU_FLOP_PER_S = ASSUMED_SHARE * A100_FLOAT32_FLOP_PER_S
 GPUS_A_NODE = 8
 REPEATS = 5
 
@@ -97,13 +97,13 @@ def rows_of(work: Workload, adding_s: float, labelling_s: float) -> list[str]:
     for nodes in NODES:
         cores = nodes * CORES
         audio_s = HOURS * 3600
-        making_s, labelling_threads = audio_s * work.seconds_per_audio_s / cores, cores
+        making_s, products_s = audio_s * work.seconds_per_audio_s / cores, work.num_frames * labelling_s / cores
         if not work.seconds_per_audio_s:
-            labelling_threads = nodes * GPUS_A_NODE
-            making_s = audio_s / (ENCODER_AUDIO_S_PER_GPU_S * labelling_threads)
+            gpu_flop_per_s = nodes * GPUS_A_NODE * GPU_FLOP_PER_S
+            making_s = audio_s * ENCODER_FLOP_PER_AUDIO_S / gpu_flop_per_s
+            products_s = 2 * work.num_frames * NUM_CLUSTERS * work.dim / gpu_flop_per_s
         reading_s = work.num_bytes / (nodes * READ_GB_S * 1e9)
         pass_s = max(work.num_frames * adding_s / cores, reading_s)
-        label_s = making_s + work.num_frames * labelling_s / labelling_threads
         groups = aligned_groups(num_blocks, cores, memory.blocks_a_group)
         cells = (
             work.name,
@@ -111,7 +111,7 @@ def rows_of(work: Workload, adding_s: float, labelling_s: float) -> list[str]:
             minutes(making_s),
             minutes(pass_s),
             minutes(making_s + (NUM_ITERATIONS + 1) * pass_s),
-            minutes(label_s),
+            minutes(making_s + products_s),
             f"{len(groups)} x {memory.result_bytes / 1e6:.1f} MB",
             f"{work.num_bytes / nodes / 1e9:.0f} GB",
             f"{CORES * memory.task_bytes / 1e9:.0f} GB",

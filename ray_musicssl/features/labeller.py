@@ -22,16 +22,27 @@ from ray_musicssl.run_dir import hash_of
 class Labeller:
     """Some codebooks and the features that they are of."""
 
-    def __init__(self, chains: Sequence[CodebookChain], features: Sequence[TargetFeature]) -> None:
+    def __init__(
+        self,
+        chains: Sequence[CodebookChain],
+        features: Sequence[TargetFeature],
+        devices: Sequence[str] | None = None,
+    ) -> None:
         """Take codebooks.
 
         Args:
             chains: each codebook with all that it is a residual of.
             features: the feature that each chain's `leaf` describes, in the same order.
+            devices: where the frames of each feature are labelled, as `assign` takes it; None: all on the CPU.
         """
         self._firsts = [chain.first for chain in chains]
         self._features = {_key(chain.leaf): feature for chain, feature in zip(chains, features, strict=True)}
         self._codebooks = {codebook.hash: codebook for chain in chains for codebook in chain.codebooks}
+        self._devices = {
+            codebook.hash: device
+            for chain, device in zip(chains, devices or ["cpu"] * len(chains), strict=True)
+            for codebook in chain.codebooks
+        }
 
     def __call__(self, pcm: Int16[np.ndarray, " samples"], *, place: str = "a clip") -> list[Int32[np.ndarray, " _"]]:
         """The labels of one stored clip by each codebook, in their order.
@@ -43,7 +54,7 @@ class Labeller:
         Raises:
             DataError: if a frame of it is NaN or infinite.
         """
-        clip = _Clip(pcm, self._features, self._codebooks, place)
+        clip = _Clip(pcm, self._features, self._codebooks, self._devices, place)
         with one_blas_thread():
             return [clip.labels(codebook) for codebook in self._firsts]
 
@@ -56,19 +67,22 @@ class _Clip:
         pcm: Int16[np.ndarray, " samples"],
         features: dict[str, TargetFeature],
         codebooks: dict[str, Codebook],
+        devices: dict[str, str],
         place: str,
     ) -> None:
         self._pcm = pcm
         self._place = place
         self._features = features
         self._codebooks = codebooks
+        self._devices = devices
         self._frames: dict[str, Float32[np.ndarray, "frames dim"]] = {}
         self._labels: dict[str, Int32[np.ndarray, " frames"]] = {}
 
     def labels(self, codebook: Codebook) -> Int32[np.ndarray, " frames"]:
         """The nearest centroid of each frame."""
         if codebook.hash not in self._labels:
-            self._labels[codebook.hash] = assign(self._frames_of(codebook.feature), codebook.centroids)
+            frames, device = self._frames_of(codebook.feature), self._devices[codebook.hash]
+            self._labels[codebook.hash] = assign(frames, codebook.centroids, device=device)
         return self._labels[codebook.hash]
 
     def _frames_of(self, feature: FeatureConfig) -> Float32[np.ndarray, "frames dim"]:

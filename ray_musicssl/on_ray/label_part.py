@@ -24,7 +24,7 @@ from ray_musicssl.clustering.label_set import check_rows
 from ray_musicssl.clustering.usage import LONGEST_RUN, run_lengths
 from ray_musicssl.errors import DataError
 from ray_musicssl.features.labeller import Labeller
-from ray_musicssl.on_ray.targets import features_here
+from ray_musicssl.on_ray.targets import device_here, features_here
 from ray_musicssl.run_dir import HASH_LENGTH, read_json, replacing, sha256_file, write_json
 
 
@@ -84,7 +84,8 @@ def label_part(job: PartJob) -> int:
     """
     torch.set_num_threads(1)
     chains = [_chain_for(output) for output in job.outputs]
-    labeller = Labeller(chains, features_here([chain.leaf for chain in chains]))
+    leaves = [chain.leaf for chain in chains]
+    labeller = Labeller(chains, features_here(leaves), [device_here(leaf) for leaf in leaves])
     audio_path, audio_sha256 = job.shards.part_path(job.part), _checked_hash(job.shards, job.part)
     tallies = [_Tally(chain.first.num_clusters) for chain in chains]
     with ExitStack() as stack:

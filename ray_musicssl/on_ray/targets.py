@@ -27,6 +27,15 @@ def gpus_per_task(config: FeatureConfig) -> int:
     return int(runs_encoder and ray.cluster_resources().get("GPU", 0) >= 1)
 
 
+def device_here(config: FeatureConfig) -> str:
+    """Where a task makes frames and labels them: on its GPU if an encoder makes them, else on the CPU.
+
+    A task may have a GPU for something else: what needs no encoder is done on the CPU in every task alike.
+    """
+    runs_encoder = isinstance(leaf_of(config), HiddenConfig)
+    return "cuda" if runs_encoder and ray.is_initialized() and ray.get_gpu_ids() else "cpu"
+
+
 def feature_here(config: FeatureConfig) -> TargetFeature:
     """The feature of a resolved section; the last one made is kept for the next task of this process.
 
@@ -54,9 +63,9 @@ def features_here(configs: Sequence[FeatureConfig]) -> list[TargetFeature]:
 
 
 def _make(config: FeatureConfig) -> TargetFeature:
-    # A task may have a GPU for something else: features without an encoder are made on the CPU in every task alike.
-    if not (isinstance(leaf_of(config), HiddenConfig) and ray.is_initialized() and ray.get_gpu_ids()):
+    device = device_here(config)
+    if device == "cpu":
         return load_feature(config)
     # Convolutions in TF32 keep 10 bits of a product: enough to train with, too few for labels that should stay the same.
     torch.backends.cudnn.allow_tf32 = False
-    return load_feature(config, device="cuda")
+    return load_feature(config, device=device)

@@ -52,7 +52,7 @@ def codebooks(tmp_path):
 
 def test_labels_are_those_of_each_codebook_alone_and_nothing_is_computed_twice_a_clip(codebooks, monkeypatch):
     assigned = []
-    monkeypatch.setattr(module, "assign", lambda *words: assigned.append(words) or assign(*words))
+    monkeypatch.setattr(module, "assign", lambda *words, device: assigned.append(words) or assign(*words))
     chains = [chain_of(book) for book in codebooks]
     made = {config.name: Counted(config) for config in (MFCC, SemitoneConfig())}
     labeller = Labeller(chains, [made[chain.leaf.name] for chain in chains])
@@ -63,6 +63,30 @@ def test_labels_are_those_of_each_codebook_alone_and_nothing_is_computed_twice_a
             assert len(np.unique(labels)) > 1
     assert [feature.times for feature in made.values()] == [2, 2]
     assert len(assigned) == 2 * len(codebooks)
+
+
+def test_each_codebook_is_looked_up_where_its_feature_is_made(codebooks, monkeypatch):
+    """Semitones on a device of torch, MFCC and what is left of them on the CPU, as one GPU task has them."""
+    asked = {}
+    monkeypatch.setattr(
+        module,
+        "assign",
+        lambda frames, centroids, *, device: asked.setdefault(id(centroids), device) and assign(frames, centroids),
+    )
+    chains = [chain_of(book) for book in codebooks]
+    features = [make_feature(chain.leaf) for chain in chains]
+    devices = ["cpu:torch" if chain.leaf == SemitoneConfig() else "cpu" for chain in chains]
+    Labeller(chains, features, devices)(PCM[0])
+    assert asked == {id(book.centroids): device for book, device in zip(codebooks, devices, strict=True)}
+
+
+def test_labels_from_a_device_of_torch_are_those_of_the_cpu(codebooks):
+    chains = [chain_of(book) for book in codebooks]
+    features = [make_feature(chain.leaf) for chain in chains]
+    for pcm in PCM:
+        here, there = Labeller(chains, features)(pcm), Labeller(chains, features, ["cpu:torch"] * len(chains))(pcm)
+        for one, other in zip(here, there, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_the_last_stage_alone_is_labelled_as_with_all_others(codebooks):

@@ -48,9 +48,12 @@ def test_features_asked_for_together_are_kept_together_and_others_go(devices):
     assert len(targets._made) == 2
 
 
-def test_a_feature_without_an_encoder_is_made_on_the_cpu_whatever_its_task_was_given(devices, monkeypatch):
+def test_a_feature_without_an_encoder_is_made_and_labelled_on_the_cpu_whatever_its_task_was_given(devices, monkeypatch):
     """Else the labels of one codebook would depend on which others are made in the same task."""
     monkeypatch.setattr(targets.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(targets.ray, "get_gpu_ids", lambda: [3])
     targets.features_here([MfccConfig(), HIDDEN])
     assert devices == ["cpu", "cuda"]
+    assert [targets.device_here(config) for config in (MfccConfig(), HIDDEN)] == devices
+    monkeypatch.setattr(targets.ray, "get_gpu_ids", list)
+    assert targets.device_here(HIDDEN) == "cpu"
