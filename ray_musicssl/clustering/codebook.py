@@ -38,7 +38,8 @@ class FitRecord:
     parent: str  # content hash of the shards it was fitted on
     clustering: ClusteringConfig
     num_frames: int
-    inertia: tuple[float, ...]  # after 0, 1, 2, ... updates; the last one belongs to the codebook
+    # Of all frames after 0, 1, 2, ... updates, or as the batches of each round tell; the last one belongs to the codebook.
+    inertia: tuple[float, ...]
     usage: tuple[int, ...]  # frames of each cluster in the sample it was fitted on
 
 

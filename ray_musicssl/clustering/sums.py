@@ -16,7 +16,7 @@ from scipy.sparse import csc_array
 from ray_musicssl.clustering.prepared import prepared
 from ray_musicssl.clustering.threads import one_blas_thread
 
-__all__ = ["ClusterSums", "Farthest", "assign", "farthest", "one_blas_thread", "partial_sums", "slab_rows"]
+__all__ = ["ClusterSums", "Farthest", "assign", "farthest", "one_blas_thread", "partial_sums", "summed_rows"]
 
 SLAB_ROWS = 4096  # labelled and summed together: few enough to stay in cache while they are
 SLAB_VALUES = 1 << 22  # float64 values (32 MB) that are summed at once, at most
@@ -111,8 +111,8 @@ def partial_sums(
     sums = np.zeros(centroids.shape, np.float64)
     counts = np.zeros(num_clusters, np.int64)
     squares = 0.0
-    for start in range(0, len(frames), slab_rows(dim)):
-        rows = frames[start : start + slab_rows(dim)]
+    for start in range(0, len(frames), summed_rows(dim)):
+        rows = frames[start : start + summed_rows(dim)]
         labels = nearest.labels(rows)
         wide = rows.astype(np.float64)
         # Column i of the membership matrix has its one at frame i's cluster: the product adds the frames in their order.
@@ -139,8 +139,8 @@ def farthest(
     """
     labels = assign(frames, centroids, device=device)
     distances = np.empty(len(frames), np.float32)
-    for start in range(0, len(frames), slab_rows(centroids.shape[1])):
-        slab = slice(start, start + slab_rows(centroids.shape[1]))
+    for start in range(0, len(frames), summed_rows(centroids.shape[1])):
+        slab = slice(start, start + summed_rows(centroids.shape[1]))
         away = frames[slab] - centroids[labels[slab]]
         np.vecdot(away, away, out=distances[slab])
     few = np.argsort(-distances, kind="stable")[:count]
@@ -153,7 +153,7 @@ def farthest(
     )
 
 
-def slab_rows(dim: int) -> int:
+def summed_rows(dim: int) -> int:
     """Rows of one slab: those that are labelled and summed together."""
     return max(1, min(SLAB_ROWS, SLAB_VALUES // dim))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from ray_musicssl.clustering.sums import assign, one_blas_thread, slab_rows
+from ray_musicssl.clustering.sums import assign, one_blas_thread, summed_rows
 from ray_musicssl.randomness import generator
 
 MOST_PROPOSALS = 1024  # a batch
@@ -111,9 +111,7 @@ def _brought_up_to_date(
 ) -> Float64[np.ndarray, " candidates"]:
     seeds = candidates[taken]
     found = np.empty(len(candidates), np.float64)
-    step = slab_rows(
-        candidates.shape[1]
-    )  # candidates of large codebooks fill gigabytes: never a second copy of them all
+    step = summed_rows(candidates.shape[1])  # these may fill gigabytes: never a second copy of them all
     for start in range(0, len(candidates), step):
         slab = candidates[start : start + step]
         difference = slab - seeds[assign(slab, seeds)]

@@ -84,7 +84,7 @@ def probe(
         EnvironmentFaultError: if the disk cannot take the features.
     """
     check_homes(specs, out_dirs)
-    for message in idle_settings(config, tasks):
+    for message in idle_settings(config, tasks, split_lists):
         logger.warning(message)
     cache_dir = cache_dir.resolve()
     data = {

@@ -1,6 +1,7 @@
 """The recipe of a probe as each task has it in the end: settings that have no effect on it are at their defaults."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from ray_musicssl.config.probe import ProbeConfig
@@ -8,7 +9,7 @@ from ray_musicssl.probing.features import Pool
 from ray_musicssl.probing.sources import Source
 from ray_musicssl.run_dir import hash_of
 from ray_musicssl.tasks.base import TASKS, Task
-from ray_musicssl.tasks.listing import KEY_TASK, TECHNIQUE_TASK
+from ray_musicssl.tasks.listing import KEY_TASK, LISTED_TASKS, TECHNIQUE_TASK
 
 
 class Stopping(NamedTuple):
@@ -82,10 +83,12 @@ def resolved(config: ProbeConfig, task: Task, source: Source) -> ProbeConfig:
     )
 
 
-def idle_settings(config: ProbeConfig, tasks: Iterable[str]) -> list[str]:
+def idle_settings(config: ProbeConfig, tasks: Iterable[str], split_lists: Path | None = None) -> list[str]:
     """What is asked for in vain, in words."""
     found = []
     names = list(tasks)
+    if split_lists is not None and not set(names) & set(LISTED_TASKS):
+        found.append(f"--split-lists {split_lists} has no effect: it is for {', '.join(LISTED_TASKS)}")
     beats = [name for name in names if TASKS.load(name).kind == "beats"]
     if config.lr_grid and config.lr != ProbeConfig().lr:
         found.append(f"lr={config.lr:g} has no effect: the rates of lr_grid are fitted")

@@ -40,11 +40,14 @@ def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder; none if it cannot be listed, as `lost+found` at the root of a disk cannot."""
-    try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
-    except PermissionError:
+    """The folders in a folder; none if it may not be listed, as `lost+found` at the root of a disk may not."""
+    if not _is_open(folder):
         return []
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
+
+
+def _is_open(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def find_all(data_dir: Path, *patterns: str) -> list[Path]:
@@ -59,7 +62,7 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
     with access_to(data_dir):
         if not data_dir.is_dir():
             raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
-        if not os.access(data_dir, os.R_OK | os.X_OK):
+        if not _is_open(data_dir):
             raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
         found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
     return [path for path in dict.fromkeys(found) if not is_hidden(path.name)]
@@ -82,15 +85,18 @@ def find_one(
         signs: patterns of other parts of the same data set.
 
     Raises:
-        NotThereError: if there is none, nor a sign of the data set; the message says what was expected where.
+        NotThereError: if there is none, nor a sign of the data set; the message says what was expected where, and which
+            folders may not be listed.
         DataError: if there is none though a sign is there: the data set is not whole.
     """
     if found := find_all(data_dir, *patterns):
         return found[0]
     rest = find_all(data_dir, *signs)
+    closed = ", ".join(str(folder) for folder in _folders(data_dir) if not _is_open(folder))
+    unseen = f"not looked into, as this user may not list it: {closed}; " if closed else ""
     raise (DataError if rest else NotThereError)(
         f"no {what} under {data_dir}{f', though {rest[0]} is there' if rest else ''}; expected {' or '.join(patterns)} "
-        f"there or at most {MAX_DEPTH} folders below; {remedy}"
+        f"there or at most {MAX_DEPTH} folders below; {unseen}{remedy}"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from ray_musicssl.clustering.lloyd import LloydState, fit, iterate, next_centroids
-from ray_musicssl.clustering.sums import SLAB_VALUES, ClusterSums, Farthest, assign, farthest, partial_sums, slab_rows
+from ray_musicssl.clustering.sums import SLAB_VALUES, ClusterSums, Farthest, assign, farthest, partial_sums, summed_rows
 from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.errors import DataError
 
@@ -120,7 +120,7 @@ def test_sums_equal_a_loop_over_clusters():
 
 def test_sums_reach_beyond_one_slab():
     dim = SLAB_VALUES // 1024
-    assert slab_rows(dim) == 1024
+    assert summed_rows(dim) == 1024
     frames = np.random.default_rng(0).normal(size=(2500, dim)).astype(np.float32)
     centroids = frames[:2]
     sums = partial_sums(frames, centroids)

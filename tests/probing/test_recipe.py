@@ -1,5 +1,7 @@
 """The recipe of a probe: what each task takes of it, and what is asked for in vain."""
 
+from pathlib import Path
+
 import pytest
 
 from ray_musicssl.config.probe import ProbeConfig
@@ -43,6 +45,12 @@ from ray_musicssl.tasks.base import TASKS
 )
 def test_what_is_asked_for_in_vain_is_told(settings, tasks, told):
     assert idle_settings(ProbeConfig(**settings), tasks) == told
+
+
+@pytest.mark.parametrize(("tasks", "is_idle"), [(["emomusic"], True), (["emomusic", "gtzan_rhythm"], False)])
+def test_lists_of_a_data_set_that_is_not_asked_for_are_told_to_be_idle(tasks, is_idle):
+    told = ["--split-lists lists has no effect: it is for gtzan_genre, gtzan_rhythm"]
+    assert idle_settings(ProbeConfig(), tasks, Path("lists")) == told * is_idle
 
 
 @pytest.mark.parametrize(

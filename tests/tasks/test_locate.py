@@ -35,6 +35,17 @@ def test_a_folder_that_may_not_be_listed_is_passed_over(tmp_path, locked_folders
     assert find_one(tmp_path, "genres", what="audio") == tmp_path / "gtzan" / "genres"
 
 
+def test_a_folder_that_was_not_looked_into_is_named_where_nothing_is_found(tmp_path, locked_folders):
+    (tmp_path / "gtzan" / "genres").mkdir(parents=True)
+    locked_folders.add("gtzan")
+    with pytest.raises(NotThereError, match=r"no audio under .*not looked into, as .*: \S+/gtzan; give --data"):
+        find_one(tmp_path, "wavs", what="audio")
+    locked_folders.clear()
+    with pytest.raises(NotThereError, match="no audio under") as raised:
+        find_one(tmp_path, "wavs", what="audio")
+    assert "not looked into" not in str(raised.value)
+
+
 def test_a_data_folder_that_may_not_be_listed_is_named(tmp_path, locked_folders):
     (tmp_path / "data").mkdir()
     locked_folders.add("data")
