@@ -7,7 +7,7 @@ Conventions:
     "cpu:torch" runs the same on the CPU, which is how it is tested without a GPU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ TORCH_ON_CPU = "cpu:torch"
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSums:
-    """What the frames of a block add up to."""
+    """What some frames add up to."""
 
     sums: Float64[np.ndarray, "clusters dim"]
     counts: Int64[np.ndarray, " clusters"]
@@ -45,10 +45,10 @@ def assign(
     return torch.cat(found).numpy() if found else np.empty(0, np.int32)
 
 
-def partial_sums(
-    frames: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"], device: str
+def sums_of_slabs(
+    slabs: Iterable[Float32[np.ndarray, "frames dim"]], centroids: Float32[np.ndarray, "clusters dim"], device: str
 ) -> DeviceSums:
-    """Each cluster's frames, counted and summed.
+    """Each cluster's frames, counted and summed over slabs, and brought back from the device once.
 
     Raises:
         ConfigError: if there is no such device.
@@ -59,7 +59,7 @@ def partial_sums(
     sums = torch.zeros(centroids.shape, dtype=torch.float64, device=where)
     counts = torch.zeros(num_clusters, dtype=torch.int64, device=where)
     squares = torch.zeros((), dtype=torch.float64, device=where)
-    for rows in scorer.moved(frames):
+    for rows in (rows for slab in slabs for rows in scorer.moved(slab)):
         labels = scorer.labels(rows)
         # A stable sort keeps the frames of a cluster in their order; each segment is then added from its first to its last.
         order = labels.argsort(stable=True)

@@ -7,7 +7,9 @@ Conventions:
     `device` is "cpu", or a device of torch ("cuda", "cuda:1"): there the same, in other bits (`on_device.py`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
@@ -16,7 +18,16 @@ from scipy.sparse import csc_array
 from ray_musicssl.clustering.prepared import prepared
 from ray_musicssl.clustering.threads import one_blas_thread
 
-__all__ = ["ClusterSums", "Farthest", "assign", "farthest", "one_blas_thread", "partial_sums", "summed_rows"]
+__all__ = [
+    "ClusterSums",
+    "Farthest",
+    "assign",
+    "farthest",
+    "one_blas_thread",
+    "partial_sums",
+    "summed_rows",
+    "sums_of_slabs",
+]
 
 SLAB_ROWS = 4096  # labelled and summed together: few enough to stay in cache while they are
 SLAB_VALUES = 1 << 22  # float64 values (32 MB) that are summed at once, at most
@@ -99,15 +110,35 @@ def partial_sums(
     Raises:
         ConfigError: if there is no such device.
     """
-    if device != "cpu":
-        from ray_musicssl.clustering import on_device  # noqa: PLC0415  (loads torch, as below)
+    return sums_of_slabs([frames], centroids, device=device)
 
-        found = on_device.partial_sums(frames, centroids, device)
-        return _with_inertia(found.sums, found.counts, found.squares, centroids)
+
+def sums_of_slabs(
+    slabs: Iterable[Float32[np.ndarray, "frames dim"]],
+    centroids: Float32[np.ndarray, "clusters dim"],
+    *,
+    device: str = "cpu",
+) -> ClusterSums:
+    """What `partial_sums` gives of slabs of frames, added in their order; at least one slab.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if device == "cpu":
+        return reduce(ClusterSums.__add__, (_sums_on_cpu(slab, centroids) for slab in slabs))
+    from ray_musicssl.clustering import on_device  # noqa: PLC0415  (loads torch, as below)
+
+    found = on_device.sums_of_slabs(slabs, centroids, device)
+    return _with_inertia(found.sums, found.counts, found.squares, centroids)
+
+
+def _sums_on_cpu(
+    frames: Float32[np.ndarray, "frames dim"], centroids: Float32[np.ndarray, "clusters dim"]
+) -> ClusterSums:
     from ray_musicssl.clustering.nearest import NearestCentroids  # noqa: PLC0415
 
     num_clusters, dim = centroids.shape
-    nearest = prepared(centroids, device, NearestCentroids)
+    nearest = prepared(centroids, "cpu", NearestCentroids)
     sums = np.zeros(centroids.shape, np.float64)
     counts = np.zeros(num_clusters, np.int64)
     squares = 0.0

@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int64
 
 from ray_musicssl.clustering.block_files import slab_rows
 from ray_musicssl.clustering.pass_memory import PassMemory
-from ray_musicssl.clustering.sums import ClusterSums, Farthest, farthest, one_blas_thread, partial_sums
+from ray_musicssl.clustering.sums import ClusterSums, Farthest, farthest, one_blas_thread, sums_of_slabs
 from ray_musicssl.clustering.tree import TreeSum, add_along_tree, aligned_groups
 from ray_musicssl.on_ray.block_frames import Block
 from ray_musicssl.on_ray.room import TaskRoom, memory_to_ask_for
@@ -119,11 +119,7 @@ class Blocks:
 
 def sums_of(block: Block, centroids: Float32[np.ndarray, "clusters dim"], *, device: str = "cpu") -> ClusterSums:
     """What one block adds to a Lloyd iteration: its slabs' sums, in their order."""
-    slabs = block.slabs(slab_rows(*centroids.shape))
-    total = partial_sums(next(slabs), centroids, device=device)
-    for slab in slabs:
-        total += partial_sums(slab, centroids, device=device)
-    return total
+    return sums_of_slabs(block.slabs(slab_rows(*centroids.shape)), centroids, device=device)
 
 
 def farthest_of(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ray_musicssl.clustering import on_device
-from ray_musicssl.clustering.sums import assign, farthest, partial_sums
+from ray_musicssl.clustering.sums import assign, farthest, partial_sums, sums_of_slabs
 from ray_musicssl.errors import ConfigError
 
 DEVICES = [
@@ -30,6 +30,23 @@ def test_a_device_gives_the_sums_of_the_cpu(block, device, chunk_scores, monkeyp
     np.testing.assert_allclose(theirs.sums, ours.sums, rtol=1e-12)
     assert theirs.inertia == pytest.approx(ours.inertia, rel=1e-9)
     assert theirs.counts[29] == 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_slabs_are_added_up_on_a_device_to_what_they_give_on_the_cpu(block, device):
+    frames, centroids = block
+    buffer = np.empty((700, 7), np.float32)
+
+    def slabs():
+        for first in range(0, 2000, 700):  # each is valid until the next
+            slab = buffer[: len(frames[first : first + 700])]
+            slab[:] = frames[first : first + 700]
+            yield slab
+
+    theirs, ours = sums_of_slabs(slabs(), centroids, device=device), partial_sums(*block)
+    np.testing.assert_array_equal(theirs.counts, ours.counts)
+    np.testing.assert_allclose(theirs.sums, ours.sums, rtol=1e-12)
+    assert theirs.inertia == pytest.approx(ours.inertia, rel=1e-9)
 
 
 @pytest.mark.parametrize("device", DEVICES)

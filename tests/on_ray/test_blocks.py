@@ -9,7 +9,7 @@ import ray
 
 from ray_musicssl.clustering.block_files import BlockFiles
 from ray_musicssl.clustering.pass_memory import PassMemory
-from ray_musicssl.clustering.sums import ClusterSums, Farthest, partial_sums
+from ray_musicssl.clustering.sums import ClusterSums, Farthest, partial_sums, sums_of_slabs
 from ray_musicssl.clustering.tree import add_along_tree
 from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray import blocks as blocks_module
@@ -70,11 +70,11 @@ def test_the_kernels_are_told_the_device(stored, monkeypatch):
     blocks, frames = stored
     told = []
 
-    def record(rows, centroids, **words):
+    def record(slabs, centroids, **words):
         told.append(words)
-        return partial_sums(rows, centroids)
+        return sums_of_slabs(slabs, centroids)
 
-    monkeypatch.setattr(blocks_module, "partial_sums", record)
+    monkeypatch.setattr(blocks_module, "sums_of_slabs", record)
     sums_of(blocks[1], frames[:3])
     sums_of(blocks[1], frames[:3], device="cuda")
     assert told == [{"device": "cpu"}, {"device": "cuda"}]
