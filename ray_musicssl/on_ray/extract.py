@@ -16,7 +16,7 @@ from ray_musicssl.errors import DataError
 from ray_musicssl.on_ray.session import run_tasks
 from ray_musicssl.probing.features import FrozenFeatures, Pool, extract_chunk, pooled_dim
 from ray_musicssl.probing.sources import Source, open_features
-from ray_musicssl.probing.store import ChunkPlan, FeatureStore, Place, hash_of_places, save_chunk
+from ray_musicssl.probing.store import ChunkPlan, FeatureStore, Places, save_chunk
 from ray_musicssl.progress import progress, stderr
 from ray_musicssl.run_dir import need_free_space
 from ray_musicssl.tasks.base import Example
@@ -57,26 +57,27 @@ class FeatureSet:
 
     def missing(self) -> dict[str, Example]:
         """The stretches of audio that there are no features of, by key."""
-        return {
-            key: example for key, example in zip(self.keys, self.examples, strict=True) if self.store.find(key) is None
-        }
+        return {key: example for key, example in zip(self.keys, self.examples, strict=True) if not self.store.has(key)}
 
-    def places(self) -> list[Place]:
-        """Where each example's features are, of those that have any; all have once everything is extracted."""
-        return [place for key in self.keys if (place := self.store.find(key))]
+    def places(self) -> Places:
+        """Where each example's features are, once everything is extracted.
+
+        Raises:
+            DataError: if some have gone since.
+        """
+        places = self.store.places(self.keys)
+        if places is None:
+            raise DataError(f"features of {self.source.name} went while they were used; run the same command again")
+        return places
 
     def failed(self) -> Counter[str]:
         """How many examples' audio could not be used after all, by reason; once everything is extracted."""
-        return Counter(place.fault for place in self.places() if place.fault)
+        return Counter(self.places().faults.values())
 
     def content_hash(self) -> str | None:
         """A hash of all its features; None while any is missing."""
-        places = self.places()
-        return hash_of_places(places) if len(places) == len(self.keys) else None
-
-    def remove(self) -> None:
-        """Remove its features, whichever there are, and what shares their files."""
-        self.store.remove(self.keys)
+        places = self.store.places(self.keys)
+        return places and places.content_hash()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from ray_musicssl.probing.fit import fit_probe
 from ray_musicssl.probing.loading import LoadedData, load_splits
 from ray_musicssl.probing.results import FitScore
 from ray_musicssl.probing.sources import Source
-from ray_musicssl.probing.store import Place
+from ray_musicssl.probing.store import Places
 from ray_musicssl.progress import progress
 from ray_musicssl.tasks.base import EnsembleTask, Task, TaskData
 from ray_musicssl.tasks.listing import make_task
@@ -74,7 +74,7 @@ class _Share:
 
     task: str
     data: TaskData
-    places: Sequence[Place]  # of each example's features
+    places: Places
     config: ProbeConfig
     frame_rate: float
     fits: Sequence[Fit]

@@ -141,7 +141,9 @@ def _label_parts(shards: Shards, outputs: Sequence[LabelOutput], leaves: Sequenc
     with session(), progress("label", shards.num_clips, "clips") as meter:
         num_gpus = max(map(gpus_per_task, leaves))
         if num_gpus:  # parts that were labelled on CPUs differ by rounding: they are made again
-            outputs = [replace(output, fingerprint=hash_of([output.fingerprint, "gpu"])) for output in outputs]
+            outputs = [
+                replace(output, fingerprint=hash_of([output.fingerprint, "labelled on a gpu"])) for output in outputs
+            ]
         jobs, clips_done = [], 0
         for part in shards.parts():
             lacking = tuple(output for output in outputs if not output.has(part))

@@ -12,10 +12,9 @@ Conventions:
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from ray_musicssl.on_ray.extract import FeatureSet, extract
 from ray_musicssl.on_ray.fits import Fit, Job, run_fits
 from ray_musicssl.on_ray.session import session
 from ray_musicssl.probing.features import Pool
-from ray_musicssl.probing.identity import audio_identity, stretch_keys
+from ray_musicssl.probing.reading import ReadTask, in_words, read_task
 from ray_musicssl.probing.recipe import idle_settings, pool_of, recipe_hash, resolved
 from ray_musicssl.probing.results import (
     FitScore,
@@ -38,8 +37,7 @@ from ray_musicssl.probing.results import (
 )
 from ray_musicssl.probing.sources import Source, check_homes, describe
 from ray_musicssl.probing.store import FeatureStore
-from ray_musicssl.run_dir import hash_of, write_json
-from ray_musicssl.tasks.base import TASKS, Task, TaskData
+from ray_musicssl.tasks.base import TASKS, Task
 from ray_musicssl.tasks.listing import make_task
 
 logger = logging.getLogger(__name__)
@@ -87,19 +85,18 @@ def probe(
     for message in idle_settings(config, tasks, split_lists):
         logger.warning(message)
     cache_dir = cache_dir.resolve()
-    data = {
-        name: _read(make_task(name, config, split_lists=split_lists), data_dir, cache_dir, strict=strict)
+    read = {
+        name: read_task(make_task(name, config, split_lists=split_lists), data_dir, cache_dir, strict=strict)
         for name in dict.fromkeys(tasks)
     }
-    for note in dict.fromkeys(note for found in data.values() for note in found.notes):
+    for note in dict.fromkeys(note for found in read.values() for note in found.data.notes):
         logger.info(note)  # the scores carry it too
     sources = [(describe(spec), Path(out_dir).resolve()) for spec, out_dir in zip(specs, out_dirs, strict=True)]
-    audio = {name: audio_identity(found.examples, cache_dir / "audio-hashes.json") for name, found in data.items()}
     store_of = cache(lambda encoder_hash, pool: FeatureStore(cache_dir / encoder_hash, pool))
     jobs = [
-        _plan(source, name, data[name], audio[name], out_dir=out_dir, config=config, store_of=store_of)
+        _plan(source, name, found, out_dir=out_dir, config=config, store_of=store_of)
         for source, out_dir in sources
-        for name in data
+        for name, found in read.items()
     ]
     if fresh:
         _forget(jobs)
@@ -121,28 +118,10 @@ def probe(
     return [scores[index] for index in range(len(jobs))]
 
 
-def _read(task: Task, data_dir: Path, cache_dir: Path, *, strict: bool) -> TaskData:
-    """Read a task's data and say what is left out of it."""
-    data = task.read(data_dir)
-    if data.skipped:
-        report_path = cache_dir / "skipped" / f"{task.name}.json"
-        write_json(report_path, [{"dataset": task.dataset, **asdict(item)} for item in data.skipped])
-        message = f"{task.name}: left out {_in_words(data.reasons())}; listed in {report_path}"
-        if strict:
-            raise DataError(f"{message}; mend the data set, or go on without them by leaving out --strict")
-        logger.warning(message)
-    return data
-
-
-def _in_words(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-
-
 def _plan(
     source: Source,
     name: str,
-    data: TaskData,
-    audio: Sequence[Sequence[Any]],
+    read: ReadTask,
     *,
     out_dir: Path,
     config: ProbeConfig,
@@ -150,23 +129,25 @@ def _plan(
 ) -> Job:
     task: Task = TASKS.load(name)()
     store = store_of(source.content_hash, pool_of(config, task, source))
-    answers = [[example.id, example.track, example.split, example.target] for example in data.examples]
     return Job(
-        features=FeatureSet(source=source, store=store, examples=data.examples, keys=stretch_keys(audio)),
+        features=FeatureSet(source=source, store=store, examples=read.data.examples, keys=read.keys),
         out_dir=out_dir,
         task=name,
-        data=data,
-        data_hash=hash_of([audio, answers, list(data.classes)]),
+        data=read.data,
+        data_hash=read.data_hash,
         config=resolved(config, task, source),
     )
 
 
 def _forget(jobs: Sequence[Job]) -> None:
-    """Remove scores, then features: what is removed is made again, whenever this command ends."""
+    """Remove scores, then features: what is removed is made again, whenever this command ends.
+
+    All features of an encoder go, as tasks share them: what makes new ones of this task may make others of all.
+    """
     for job in jobs:
         _path(job).unlink(missing_ok=True)
-    for job in jobs:
-        job.features.remove()
+    for store in {id(job.features.store): job.features.store for job in jobs}.values():
+        store.clear()
 
 
 def _finished(job: Job) -> TaskScore | None:
@@ -203,7 +184,7 @@ def _tell_failed(job: Job, failed: Counter[str], *, strict: bool) -> None:
     """Warn of examples that fell away while features were extracted, or refuse to go on without them."""
     if not failed:
         return
-    message = f"{job.task}: {_in_words(failed)} found while extracting features of {job.source.name}"
+    message = f"{job.task}: {in_words(failed)} found while extracting features of {job.source.name}"
     if strict:
         raise DataError(f"{message}; mend the files, or go on without them by leaving out --strict")
     logger.warning(message)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ray_musicssl.errors import DataError
 from ray_musicssl.probing.rows import ProbeSplit
-from ray_musicssl.probing.store import Place, read_places
+from ray_musicssl.probing.store import Places, read_places
 from ray_musicssl.tasks.base import SPLITS, Example, Split, TaskData, TaskKind
 
 
@@ -32,9 +32,7 @@ class LoadedData:
         return {name: split.layers(part) for name, split in self.splits.items()}
 
 
-def load_splits(
-    data: TaskData, places: Sequence[Place], kind: TaskKind, *, averages_windows: bool = False
-) -> LoadedData:
+def load_splits(data: TaskData, places: Places, kind: TaskKind, *, averages_windows: bool = False) -> LoadedData:
     """Read the features of a task's examples.
 
     Args:
@@ -46,16 +44,16 @@ def load_splits(
     Raises:
         DataError: if a file is missing or damaged, or windows that are to be one example have different answers.
     """
-    placed = list(zip(data.examples, places, strict=True))
+    examples = data.examples
     if averages_windows:
-        data = replace(data, examples=_tracks(data.examples))
+        data = replace(data, examples=_tracks(examples))
     rows: dict[Split, _Frames | _Rows] = {
         split: _new_rows(data.split(split), kind, averages=averages_windows) for split in SPLITS
     }
-    failed = {example.id: place.fault for example, place in placed if place.fault}
-    sound = [(example, place) for example, place in placed if not place.fault]
-    for (example, _), tensor in zip(sound, read_places([place for _, place in sound]), strict=True):
-        rows[example.split].add(example.track if averages_windows else example.id, tensor)
+    for example, tensor in zip(examples, read_places(places), strict=True):
+        if tensor is not None:
+            rows[example.split].add(example.track if averages_windows else example.id, tensor)
+    failed = {examples[number].id: fault for number, fault in places.faults.items()}
     splits: dict[Split, ProbeSplit] = {}
     for split in SPLITS:
         splits[split] = rows[split].as_split()

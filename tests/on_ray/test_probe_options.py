@@ -1,6 +1,7 @@
 """What a probe can be asked for beside its scores: layers, a grid of rates, pooling, features made anew."""
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def probe_alone(root, data_dir, layer):
     splits = {}
     for split in SPLITS:
         keys = stretch_keys(audio_identity(data.split(split), root / "hashes.json"))
-        features = torch.stack(list(read_places([store.find(key) for key in keys])))
+        features = torch.stack(list(read_places(store.places(keys))))
         splits[split] = ProbeSplit(examples=data.split(split), features=features[:, layer : layer + 1])
     seeds = range(CONFIG.seed, CONFIG.seed + CONFIG.num_seeds)
     return [fit_probe(task, splits, CONFIG, num_outputs=10, seed=seed).test for seed in seeds]
@@ -175,6 +176,35 @@ def test_features_made_anew_for_one_task_end_the_score_of_another_that_saw_the_o
     fresh = run("gtzan_genre", fresh=True)
     assert run("again").metrics == fresh.metrics != old.metrics
     assert run("again").features_hash == fresh.features_hash != old.features_hash
+
+
+def test_features_made_anew_for_one_task_are_never_mixed_with_old_ones_of_another(
+    gtzan_dir, tmp_path, without_ray, monkeypatch, silence
+):
+    """The first task hears half of what the second does."""
+
+    class Half(GtzanGenre):
+        name = "half"
+
+        def read(self, data_dir, *, annotations_only=False):
+            data = super().read(data_dir, annotations_only=annotations_only)
+            return replace(data, examples=[e for i, e in enumerate(data.examples) if i % 2 or e.split != "train"])
+
+    monkeypatch.setitem(TASKS._table, "half", f"{__name__}:Half")
+    monkeypatch.setattr(sys.modules[__name__], "Half", Half, raising=False)
+
+    def run(task, **asked):
+        (score,) = probe(["mfcc"], gtzan_dir, [task], [tmp_path], CONFIG, cache_dir=tmp_path / "c", **asked)
+        return score
+
+    run("gtzan_genre")
+    (tmp_path / "scores" / "gtzan_genre.json").unlink()
+    silence()
+    run("half", fresh=True)
+    run("gtzan_genre")
+    features = FeatureStore(tmp_path / "c" / describe("mfcc").content_hash, "mean+sd")
+    keys = stretch_keys(audio_identity(GtzanGenre().read(gtzan_dir).examples, tmp_path / "hashes.json"))
+    assert not any(tensor.any() for tensor in read_places(features.places(keys)))
 
 
 def test_layers_are_not_added_to_a_score_whose_features_came_back_as_others(gtzan_dir, tmp_path, without_ray, silence):

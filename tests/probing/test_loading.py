@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +50,14 @@ def features(windows):
 
 def places_of(data, folder):
     """Where the features of each example are; its id stands for what it sounds like."""
-    store = FeatureStore(folder, "mean")
-    return [store.find(example.id) for example in data.examples]
+    return FeatureStore(folder, "mean").places([example.id for example in data.examples])
 
 
 @pytest.fixture
 def places(windows, features, tmp_path):
-    """Every third window is in the same file: tracks lie across files."""
-    for begin in range(3):
-        kept = {name: features[name] for name in list(features)[begin::3]}
+    """Every seventh window is in the same file: tracks lie across files."""
+    for begin in range(7):
+        kept = {name: features[name] for name in list(features)[begin::7]}
         save_chunk(tmp_path / "mean" / f"{begin}.safetensors", FeatureChunk(features=kept, failed={}))
     return places_of(windows, tmp_path)
 
@@ -114,9 +114,9 @@ def mapped_files(folder):
 
 
 @on_linux
-@pytest.mark.parametrize("kind", ["multiclass", "beats"])
-def test_few_files_are_mapped_at_a_time_and_none_afterwards(windows, features, places, tmp_path, monkeypatch, kind):
-    mapped = []
+@pytest.mark.parametrize(("kind", "pool", "most"), [("multiclass", "mean", 6), ("beats", None, 2)])
+def test_few_files_are_mapped_at_a_time_and_none_afterwards(windows, places, tmp_path, monkeypatch, kind, pool, most):
+    places, mapped = replace(places, pool=pool), []
 
     def noting(places):
         for tensor in read_places(places):
@@ -125,12 +125,12 @@ def test_few_files_are_mapped_at_a_time_and_none_afterwards(windows, features, p
 
     monkeypatch.setattr(loading, "read_places", noting)
     loaded = load_splits(windows, places, kind)
-    assert (max(mapped), len(mapped), mapped_files(tmp_path)) == (2, len(places), [])
+    assert (max(mapped), len(mapped), mapped_files(tmp_path)) == (most, len(windows.examples), [])
     assert len(loaded.splits["train"].features) == 6
 
 
 @on_linux
-def test_averaging_holds_the_means_and_two_files_in_memory_and_nothing_more(tmp_path):
+def test_averaging_holds_the_means_and_few_files_in_memory_and_nothing_more(tmp_path):
     """The peak of a process, against what averaged windows take in the end."""
     script = """
 import sys
@@ -145,11 +145,10 @@ examples = [
     Example(id=str(i), track=str(i // 2), path=Path("x"), split="train", target=0, offset_s=i) for i in range(1000)
 ]
 data = TaskData(examples=examples, skipped=[], expected={}, classes=["a"])
-for begin in range(0, 1000, 50):
-    kept = {e.id: torch.ones(40, 1024).half() for e in examples[begin : begin + 50]}
+for begin in range(0, 1000, 20):
+    kept = {e.id: torch.ones(40, 1024).half() for e in examples[begin : begin + 20]}
     save_chunk(Path(sys.argv[1]) / "mean" / f"{begin}.safetensors", FeatureChunk(features=kept, failed={}))
-store = FeatureStore(Path(sys.argv[1]), "mean")
-places = [store.find(example.id) for example in examples]
+places = FeatureStore(Path(sys.argv[1]), "mean").places([example.id for example in examples])
 peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 before = peak()
 features = load_splits(data, places, "multiclass", averages_windows=True).splits["train"].features
@@ -163,7 +162,7 @@ def test_windows_with_different_answers_are_not_averaged(windows, places):
     examples = [*windows.examples, window("train", "a", 9, target=5)]
     odd = TaskData(examples=examples, skipped=[], expected={}, classes=KEYS)
     with pytest.raises(DataError, match=r"train-a-0 and train-a-9 of train-a have different answers .*pooling=outputs"):
-        load_splits(odd, [*places, places[0]], "multiclass", averages_windows=True)
+        load_splits(odd, places, "multiclass", averages_windows=True)
 
 
 def test_frames_stay_a_list_of_clips(tmp_path):

@@ -1,6 +1,5 @@
 """Where features are kept: files of a few stretches, and where to find each again."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from ray_musicssl.probing.store import (
     CHUNK_AUDIO_S,
     CHUNK_STRETCHES,
     FeatureStore,
-    hash_of_places,
     read_places,
     save_chunk,
 )
@@ -32,24 +30,65 @@ def example(index=0, duration_s=1.0, path="x"):
     return Example(id=f"e{index}", track="t", path=Path(path), split="train", target=0, duration_s=duration_s)
 
 
+def read(store, *keys):
+    """The first value of each tensor, None where there is none."""
+    return [tensor if tensor is None else chr(int(tensor[0, 0])) for tensor in read_places(store.places(keys))]
+
+
 def test_what_is_kept_is_found_again_by_its_key_in_any_order_of_files(tmp_path):
     save_chunk(tmp_path / "mean" / "1.safetensors", chunk_of("a", "c", failed=["bad"]))
     save_chunk(tmp_path / "mean" / "2.safetensors", chunk_of("b", "d"))
     store = FeatureStore(tmp_path, "mean")
-    found = read_places([store.find(key) for key in "abcda"])
-    assert [tensor[0, 0].item() for tensor in found] == [ord(key) for key in "abcda"]
-    assert (store.find("bad").fault, store.find("a").fault, store.find("e")) == ("undecodable", None, None)
+    assert read(store, "a", "b", "c", "bad", "d", "a") == ["a", "b", "c", None, "d", "a"]
+    places = store.places(["a", "bad", "b"])
+    assert (places.faults, places.file_of.tolist(), len(places.files)) == ({1: "undecodable"}, [0, 0, 1], 2)
+    assert (store.has("a"), store.has("bad"), store.has("e"), store.places(["a", "e"])) == (True, True, False, None)
 
 
-def test_files_that_come_and_go_are_seen_at_the_next_look(tmp_path):
+def test_files_that_come_and_go_or_change_are_seen_at_the_next_look(tmp_path):
     store = FeatureStore(tmp_path, None)
-    save_chunk(tmp_path / "frames" / "1.safetensors", chunk_of("a"))
-    assert store.find("a") is None
+    path = tmp_path / "frames" / "1.safetensors"
+    save_chunk(path, chunk_of("a"))
+    assert not store.has("a")
     store.look()
-    assert store.find("a").path == tmp_path / "frames" / "1.safetensors"
-    (tmp_path / "frames" / "1.safetensors").unlink()
+    assert store.has("a")
+    save_chunk(path, chunk_of("b"))
+    for kept in (store, FeatureStore(tmp_path, None)):  # one that remembers, one that reads what is remembered
+        kept.look()
+        assert (kept.has("a"), read(kept, "b")) == (False, ["b"])
+    path.unlink()
     store.look()
-    assert store.find("a") is None
+    assert not store.has("b")
+
+
+def test_a_file_is_read_once_by_however_many_who_look(tmp_path, monkeypatch):
+    for name in "abc":
+        save_chunk(tmp_path / "mean" / f"{name}.safetensors", chunk_of(name))
+    opened, about = [], store_module._about
+    monkeypatch.setattr(store_module, "_about", lambda path: opened.append(path.stem) or about(path))
+    FeatureStore(tmp_path, "mean").look()
+    assert opened == ["a", "b", "c"]
+    save_chunk(tmp_path / "mean" / "d.safetensors", chunk_of("d"))
+    store = FeatureStore(tmp_path, "mean")
+    assert (opened, read(store, "d", "a")) == (["a", "b", "c", "d"], ["d", "a"])
+    for damage in ("[1]", "{", '{"a.safetensors": 3}'):
+        (tmp_path / "mean" / "index.json").write_text(damage)
+        assert read(FeatureStore(tmp_path, "mean"), "a", "d") == ["a", "d"]
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_one_that_is_gone(tmp_path, monkeypatch):
+    for name in "ab":
+        save_chunk(tmp_path / "mean" / f"{name}.safetensors", chunk_of(name))
+    about = store_module._about
+
+    def gone(path):
+        path.unlink()
+        return about(path)
+
+    monkeypatch.setattr(store_module, "_about", gone)
+    store = FeatureStore(tmp_path, "mean")
+    assert not store.has("a")
+    assert not store.has("b")
 
 
 class Pooling:
@@ -69,10 +108,10 @@ def test_the_mean_is_found_where_mean_and_deviation_are_and_is_the_same_to_the_b
         store = FeatureStore(tmp_path / made, made)
         (plan,) = store.plan(heard)
         save_chunk(plan.path, extract_chunk(Pooling(), plan.stretches, pool=made))
-        means += read_places([FeatureStore(tmp_path / made, "mean").find("a")])
+        means += read_places(FeatureStore(tmp_path / made, "mean").places(["a"]))
     assert means[0].shape == (2, 3)
     assert torch.equal(*means)
-    assert FeatureStore(tmp_path / "mean", "mean+sd").find("a") is None  # the other way round nothing is found
+    assert not FeatureStore(tmp_path / "mean", "mean+sd").has("a")  # the other way round nothing is found
 
 
 def test_files_cover_every_stretch_once_and_stay_small(tmp_path):
@@ -87,13 +126,14 @@ def test_files_cover_every_stretch_once_and_stay_small(tmp_path):
     assert FeatureStore(tmp_path, "mean").plan(heard) == plans
 
 
-def test_removing_takes_every_file_that_a_stretch_would_be_found_in_and_no_other(tmp_path):
-    for name, keys in (("mean/1", "ab"), ("mean/2", "c"), ("mean+sd/3", "ad"), ("mean+sd/4", "e"), ("frames/5", "a")):
-        save_chunk(tmp_path / f"{name}.safetensors", chunk_of(*keys))
+def test_clearing_takes_every_form_that_a_stretch_would_be_found_in_and_what_is_damaged(tmp_path):
+    for name in ("mean/1", "mean/2", "mean+sd/3", "frames/5"):
+        save_chunk(tmp_path / f"{name}.safetensors", chunk_of(name[-1]))
+    (tmp_path / "mean" / "2.safetensors").write_bytes(b"short")
     store = FeatureStore(tmp_path, "mean")
-    store.remove(["a"])
-    assert sorted(path.stem for path in tmp_path.rglob("*.safetensors")) == ["2", "4", "5"]
-    assert [key for key in "abcde" if store.find(key)] == ["c", "e"]
+    store.clear()
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["5.safetensors"]
+    assert not any(store.has(key) for key in "123")
 
 
 def test_the_hash_of_places_tells_every_tensor_and_fault_apart_and_not_the_files(tmp_path):
@@ -109,7 +149,7 @@ def test_the_hash_of_places_tells_every_tensor_and_fault_apart_and_not_the_files
     hashes = []
     for index, chunk in enumerate(chunks):
         save_chunk(tmp_path / str(index) / "mean" / f"{index}.safetensors", chunk)
-        hashes.append(hash_of_places([FeatureStore(tmp_path / str(index), "mean").find("a")]))
+        hashes.append(FeatureStore(tmp_path / str(index), "mean").places(["a"]).content_hash())
     assert len(set(hashes)) == 5
     assert hashes[0] == hashes[5]
 
@@ -120,19 +160,30 @@ def test_equal_chunks_are_equal_bytes(tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_what_a_damaged_file_held_counts_as_not_there_and_is_told(tmp_path, caplog):
+def test_what_a_damaged_file_held_counts_as_not_there_and_is_told_once(tmp_path, caplog):
     save_chunk(tmp_path / "mean" / "1.safetensors", chunk_of("a"))
     save_chunk(tmp_path / "mean" / "2.safetensors", chunk_of("b"))
-    place = FeatureStore(tmp_path, "mean").find("a")
+    places = FeatureStore(tmp_path, "mean").places(["b", "a"])
     (tmp_path / "mean" / "1.safetensors").write_bytes(b"short")
-    with caplog.at_level(logging.WARNING):
-        store = FeatureStore(tmp_path, "mean")
-    assert (store.find("a"), store.find("b") is None) == (None, False)
-    assert "1.safetensors are damaged" in caplog.text
+    store = FeatureStore(tmp_path, "mean")
+    store.look()
+    assert (store.has("a"), store.has("b")) == (False, True)
+    assert caplog.text.count("1.safetensors: it is damaged") == 1
     for _ in range(2):  # damaged, then gone
         with pytest.raises(DataError, match=r"1\.safetensors cannot be read .*remove the file"):
-            list(read_places([place]))
-        place.path.unlink(missing_ok=True)
+            list(read_places(places))
+        (tmp_path / "mean" / "1.safetensors").unlink(missing_ok=True)
+
+
+def test_features_with_a_flipped_bit_are_refused(tmp_path):
+    path = tmp_path / "mean+sd" / "1.safetensors"
+    save_chunk(path, chunk_of("a", "b"))
+    places = FeatureStore(tmp_path, "mean").places(["a", "b"])
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # of the half that is not wanted
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"1\.safetensors are not those that were saved there; remove the file"):
+        list(read_places(places))
 
 
 def test_a_file_that_the_system_does_not_give_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
