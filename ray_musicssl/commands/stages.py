@@ -186,7 +186,7 @@ def probe(
     lr_grid: Annotated[str, typer.Option(help="Rates with commas; the best on valid is taken, for each task.")] = "",
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Score every single layer, too.")] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Extract anew, in the place of the features kept, and fit again.")
+        bool, typer.Option("--no-cache", help="Remove all features kept of these encoders; extract and fit again.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fit nothing if a file cannot be used.")] = False,
     setting: Annotated[

@@ -6,7 +6,7 @@ Conventions:
     What is kept of a stretch follows from it alone, so scores do not depend on the number of workers or on other tasks.
     Seed k of a probe is `config.seed + k`.
     Probes of single layers take the learning rate of the weighted sum's score.
-    A score names the features that it saw by their hash; once these are replaced, by whichever task, it is fitted again.
+    A score names the features that it saw by their hash; once others are in their place, it is fitted again.
 """
 
 import logging
@@ -69,7 +69,8 @@ def probe(
         cache_dir: where features are kept.
         split_lists: folder of split lists that a data set lacks.
         by_layer: probe each single layer too; a score that lacks only that keeps its other numbers.
-        fresh: first remove the features kept and the scores; an ordinary call goes on where one like this was killed.
+        fresh: first remove all features kept of these encoders, and these scores; an ordinary call goes on where one like
+            this was killed.
         strict: refuse to go on if anything in a data set cannot be used; nothing is then fitted.
 
     Returns:

@@ -41,12 +41,13 @@ def _folders(data_dir: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 
 def _folders_in(folder: Path) -> list[Path]:
     """The folders in a folder; none if it may not be listed, as `lost+found` at the root of a disk may not."""
-    if not _is_open(folder):
+    try:
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
+    except PermissionError:
         return []
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
 
 
-def _is_open(folder: Path) -> bool:
+def _may_be_listed(folder: Path) -> bool:
     return os.access(folder, os.R_OK | os.X_OK)
 
 
@@ -62,7 +63,7 @@ def find_all(data_dir: Path, *patterns: str) -> list[Path]:
     with access_to(data_dir):
         if not data_dir.is_dir():
             raise DataError(f"the data folder {data_dir} does not exist; give --data a data set's folder or its parent")
-        if not _is_open(data_dir):
+        if not _may_be_listed(data_dir):
             raise DataError(f"the data folder {data_dir} may not be listed by this user; change its permissions")
         found = [path for folder in _folders(data_dir) for pattern in patterns for path in sorted(folder.glob(pattern))]
     return [path for path in dict.fromkeys(found) if not is_hidden(path.name)]
@@ -92,7 +93,8 @@ def find_one(
     if found := find_all(data_dir, *patterns):
         return found[0]
     rest = find_all(data_dir, *signs)
-    closed = ", ".join(str(folder) for folder in _folders(data_dir) if not _is_open(folder))
+    with access_to(data_dir):
+        closed = ", ".join(str(folder) for folder in _folders(data_dir) if not _may_be_listed(folder))
     unseen = f"not looked into, as this user may not list it: {closed}; " if closed else ""
     raise (DataError if rest else NotThereError)(
         f"no {what} under {data_dir}{f', though {rest[0]} is there' if rest else ''}; expected {' or '.join(patterns)} "
