@@ -3,8 +3,9 @@
     python -m benchmarks.table1 --out OUT --speech /usr/share/klettres    # over an hour on 2 cores; a re-run goes on
 
 Conventions:
-    Three encoders of one size and budget a seed: MusicHuBERT and Music2Vec on the demo's music, MusicHuBERT on recorded speech
-    (any folder of recordings, such as Debian's `klettres-data`; without one that row is left out).
+    Encoders of one size and budget a seed: MusicHuBERT and Music2Vec on the demo's music, at the `small` budget also one
+    with both losses, and MusicHuBERT on recorded speech (any folder of recordings, such as Debian's `klettres-data`;
+    without one that row is left out).
     Recordings shorter than a crop teach nothing, so all of a folder are joined, by path, into files of half a minute.
     Probe sets are of the size `--sets`, larger than the demo's, so that their own noise is smaller.
     `OUT/report.html`, `results.md` and `table1.csv` hold the table; a row is the mean over pre-training seeds.
@@ -55,6 +56,8 @@ class Study:
             "musichubert": (f"musichubert-{self.budget}", "music"),
             "music2vec": (f"music2vec-{self.budget}", "music"),
         }
+        if self.budget == "small":
+            rows["joint"] = ("joint-small", "music")
         return rows | ({"speech": (f"musichubert-{self.budget}", "speech")} if self.speech else {})
 
     def runs(self) -> Iterator[tuple[str, int]]:

@@ -1,16 +1,27 @@
-"""Recordings that are joined for the control on speech."""
+"""The study of all tasks: its rows, and recordings that are joined for the control on speech."""
 
 import numpy as np
 import pytest
 import soundfile
 
-from benchmarks.table1 import SAMPLE_RATE, join_recordings
+from benchmarks.table1 import BUDGETS, SAMPLE_RATE, Study, join_recordings
+from ray_musicssl.config.loading import load_config
+from ray_musicssl.config.pretrain import PretrainConfig
 from ray_musicssl.errors import ConfigError, DataError
 
 
 def record(folder, name, seconds, value):
     folder.mkdir(parents=True, exist_ok=True)
     soundfile.write(folder / name, np.full(round(seconds * SAMPLE_RATE), value), SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_rows_of_a_study_are_presets_that_learn_the_labels_of_its_pools(budget, tmp_path):
+    study = Study(out=tmp_path, budget=budget, sets="small", seeds=(1,), speech=tmp_path)
+    configs = [load_config(PretrainConfig, preset=preset) for preset, _ in study.rows.values()]
+    labelled = [config.target_features for config in configs if config.uses_labels]
+    assert labelled == [configs[0].target_features] * (len(configs) - 1)  # all but Music2Vec
+    assert len({config.encoder.dim for config in configs}) == 1
 
 
 @pytest.fixture
