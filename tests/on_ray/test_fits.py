@@ -21,16 +21,14 @@ from ray_musicssl.tasks.metrics import by_song, confusion
 CONFIG = ProbeConfig(hidden_dim=16, max_epochs=8, num_seeds=1)
 
 
-def _job(monkeypatch, task, classes, splits, **settings):
+def _fitted(monkeypatch, task, classes, splits, fit, **settings):
+    """The score of one fit on these splits."""
     loaded = LoadedData(splits=splits, used={}, failed={})
     monkeypatch.setattr(fits, "load_splits", lambda *_, **__: loaded)
-    return SimpleNamespace(
-        task=task,
-        config=CONFIG.model_copy(update=settings),
-        data=SimpleNamespace(classes=classes),
-        features=SimpleNamespace(chunks=[]),
-        source=SimpleNamespace(frame_rate=50.0),
-    )
+    data, config = SimpleNamespace(classes=classes), CONFIG.model_copy(update=settings)
+    share = fits._Share(task=task, data=data, places=None, config=config, frame_rate=50.0, fits=[fit])
+    (score,) = fits._fit_on_worker(share)
+    return score
 
 
 @pytest.mark.parametrize("rule", ["vote", "max", "best"])
@@ -45,10 +43,11 @@ def test_the_ensemble_that_is_asked_for_scores_the_songs_and_makes_their_confusi
         features = rng.standard_normal((60, 2, 8))
         features[np.arange(60), 0, [example.target for example in examples]] += 1.5
         splits[split] = ProbeSplit(examples=examples, features=torch.from_numpy(features).half())
-    job = _job(monkeypatch, "giantsteps_key", KEYS, splits, key_ensemble=rule)
-    (score,) = fits._fit_on_worker(SimpleNamespace(job=job, fits=[fits.Fit(seed=0, lr=1e-2, has_details=True)]))
+    fit = fits.Fit(seed=0, lr=1e-2, has_details=True)
+    score = _fitted(monkeypatch, "giantsteps_key", KEYS, splits, fit, key_ensemble=rule)
     assert score.ensemble in ({rule} if rule != "best" else get_args(EnsembleRule))
-    again = fit_probe(GiantStepsKey(rule), splits, job.config.model_copy(update={"lr": 1e-2}), num_outputs=24, seed=0)
+    config = CONFIG.model_copy(update={"lr": 1e-2, "key_ensemble": rule})
+    again = fit_probe(GiantStepsKey(rule), splits, config, num_outputs=24, seed=0)
     tracks = [example.track for example in splits["test"].examples]
     songs = by_song(tracks, np.stack(again.test_predictions.outputs), score.ensemble)
     answers = np.array([splits["test"].examples[clip].target for clip in songs.first_clip])
@@ -66,9 +65,8 @@ def test_without_the_output_of_the_convolutions_the_sum_is_of_the_layers_above_i
         splits[split] = ProbeSplit(examples=examples, features=torch.from_numpy(features).half())
 
     def run(layers, layer=None):
-        job = _job(monkeypatch, "gtzan_genre", GENRES, splits, layers=layers, max_epochs=20)
-        (score,) = fits._fit_on_worker(SimpleNamespace(job=job, fits=[fits.Fit(seed=0, lr=1e-2, layer=layer)]))
-        return score
+        fit = fits.Fit(seed=0, lr=1e-2, layer=layer)
+        return _fitted(monkeypatch, "gtzan_genre", GENRES, splits, fit, layers=layers, max_epochs=20)
 
     whole, above = run("all"), run("transformer")
     assert whole.test["accuracy"] > 0.9
